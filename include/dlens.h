@@ -1,0 +1,256 @@
+/* dlens: the Diffusion Lens (arXiv 2403.05846) as a C library.
+ *
+ * A text-to-image model's encoder builds a prompt's meaning block by block. The lens takes the
+ * hidden state behind every block, applies the encoder's final layer norm, conditions the
+ * diffusion model on it and makes one image per layer.
+ *
+ *     dl_context *cx;
+ *     dl_model *model;
+ *     dl_options options;
+ *     const char *prompt = "a dog";
+ *     if (dl_context_new(&cx)) return 1;
+ *     dl_options_init(&options);
+ *     if (dl_model_open(cx, "weights/emoji-clip", &model) ||
+ *         dl_lens(cx, model, &options, &prompt, 1, on_image, NULL))
+ *         fprintf(stderr, "%s\n", dl_message(cx));
+ *
+ * Rules that hold everywhere
+ *   - A function that can fail returns a dl_status; dl_message then says what, where and why. The
+ *     library never prints, exits or aborts and keeps no global state.
+ *   - A context and what is done with it belong to one thread at a time. A model is read-only once
+ *     open and may be used from several contexts at once.
+ *   - Strings are UTF-8. Arrays are f32, contiguous, in PyTorch's order (last index fastest).
+ *   - Each function says who owns what it returns. */
+#ifndef DLENS_H
+#define DLENS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DL_API __attribute__((visibility("default")))
+#else
+#define DL_API
+#endif
+
+#define DLENS_VERSION "0.1.0"
+
+/* The program's exit statuses are the same numbers. */
+enum dl_status {
+    DL_OK = 0,
+    DL_FAILED = 1,     /* the work failed: memory, disk */
+    DL_USAGE = 2,      /* the call was wrong: an option, a prompt */
+    DL_MODEL = 3,      /* the model is missing, damaged or unsupported */
+    DL_CANCELLED = 130 /* a callback asked to stop */
+};
+
+typedef struct dl_context dl_context;
+typedef struct dl_model dl_model;
+
+/* ---- context ------------------------------------------------------------------------------ */
+
+enum dl_log_level { DL_LOG_WARNING = 0, DL_LOG_NOTE = 1 };
+
+/* Receives one line without a newline; the text dies when the call returns. */
+typedef void (*dl_log_fn)(void *user, int level, const char *line);
+
+/* A new context, freed with dl_context_free. DL_FAILED without memory (*cx is then NULL); DL_USAGE
+ * if the environment variable DLENS_ISA names an instruction set that this machine lacks (*cx is
+ * then usable only for dl_message and dl_context_free). */
+DL_API int dl_context_new(dl_context **cx);
+DL_API void dl_context_free(dl_context *cx); /* NULL is allowed */
+
+/* Why the last call failed: "WHAT: WHY". Empty if none did. Lives until the next call. */
+DL_API const char *dl_message(const dl_context *cx);
+
+DL_API void dl_set_log(dl_context *cx, dl_log_fn log, void *user);
+DL_API int dl_set_threads(dl_context *cx, int threads); /* 0: all cores; DL_USAGE if out of range */
+
+/* "0.1.0 (openblas, openmp; avx512)": version, build options, instruction set in use. The text
+ * lives as long as the context. */
+DL_API const char *dl_version(dl_context *cx);
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+/* Opens a diffusers directory, or a bundled model by its name. Weights are mapped, not read.
+ * *model is freed with dl_model_close; it must not outlive nothing else. */
+DL_API int dl_model_open(dl_context *cx, const char *path, dl_model **model);
+DL_API void dl_model_close(dl_model *model); /* NULL is allowed */
+
+typedef struct dl_model_info {
+    const char *path;    /* as opened; lives as long as the model */
+    const char *family;  /* "stable-diffusion" */
+    const char *encoder; /* class of the text encoder the lens looks through */
+    int layers;          /* L, the number of its blocks; hidden states are 0..L */
+    int tokens;          /* T, its sequence length */
+    int hidden_size;     /* D, width of its hidden states */
+    int width, height;   /* the model's own picture size */
+    int latent_channels; /* C of the latents (3 for a pixel model) */
+    int latent_scale;    /* pixels per latent, 8 for Stable Diffusion */
+    int steps;           /* the model's own number of steps */
+    double guidance;     /* and guidance scale */
+    const char *sampler; /* and sampler */
+} dl_model_info;
+
+DL_API void dl_model_describe(const dl_model *model, dl_model_info *info);
+
+/* One component of a model, for inspection: index from 0 until the call returns DL_USAGE. */
+typedef struct dl_component {
+    const char *name;       /* "text_encoder" */
+    const char *class_name; /* "CLIPTextModel" */
+    const char *file;       /* weights file, NULL where it has none */
+    size_t parameters;
+    size_t bytes;
+    const char *dtype; /* of most of its parameters: "F32" */
+} dl_component;
+
+DL_API int dl_model_component(const dl_model *model, size_t index, dl_component *component);
+
+/* Tensor `tensor` of component `component`; DL_USAGE behind the last. */
+typedef struct dl_tensor_info {
+    const char *name;
+    const char *dtype;
+    size_t ndim;
+    size_t shape[5];
+} dl_tensor_info;
+
+DL_API int dl_model_tensor(const dl_model *model, size_t component, size_t tensor,
+                           dl_tensor_info *info);
+
+/* ---- tokens ------------------------------------------------------------------------------- */
+
+typedef struct dl_tokens {
+    size_t count;      /* with the special tokens, without padding */
+    int32_t *ids;      /* (count) */
+    char **pieces;     /* (count) as the vocabulary writes them */
+    size_t padded_count;
+    int32_t *padded;   /* (padded_count) as the encoder gets them */
+    char *cut;         /* what did not fit and was cut off, NULL if all fitted */
+} dl_tokens;
+
+DL_API int dl_tokenize(dl_context *cx, const dl_model *model, const char *text, size_t length,
+                       dl_tokens *tokens);
+DL_API void dl_tokens_free(dl_tokens *tokens);
+
+/* ---- options ------------------------------------------------------------------------------ */
+
+enum dl_norm { DL_NORM_FINAL, DL_NORM_NONE };
+
+/* What the progress callback is told. */
+typedef struct dl_progress {
+    const char *stage;           /* "encode", "denoise", "decode" */
+    size_t step, steps;          /* of the running image; step counts from 1 */
+    size_t image, images;        /* the running image from 0, and how many there are */
+    size_t prompt;               /* index of its prompt */
+    int layer;                   /* its layer */
+    uint64_t seed;               /* its seed */
+} dl_progress;
+
+/* Called after every step. Not 0: stop; the call returns DL_CANCELLED. */
+typedef int (*dl_progress_fn)(void *user, const dl_progress *progress);
+
+typedef struct dl_options {
+    const char *layers;      /* as --layers: "all", "last", "0,4,8", "0::4" */
+    const char *skip_layers; /* blocks left out, numbered from 1 as layers are; NULL: none */
+    const uint64_t *seeds;   /* NULL: seed 0 alone */
+    size_t seed_count;
+    int steps;               /* 0: the model's own */
+    const char *sampler;     /* NULL: the model's own */
+    double guidance;         /* negative: the model's own; up to 1: none */
+    double eta;              /* DDIM's: 0 deterministic, 1 as DDPM */
+    int width, height;       /* in pixels; 0: the model's own */
+    const char *negative;    /* negative prompt; NULL: empty */
+    int norm;                /* enum dl_norm */
+    int native;              /* not 0: also the family's own conditioning, as layer -1 */
+    const float *noise;      /* (1,C,H/scale,W/scale) start noise for all; NULL: from the seed */
+    int keep_latents;        /* not 0: dl_picture.latents is set */
+    dl_progress_fn progress; /* NULL: none */
+    void *progress_user;
+} dl_options;
+
+DL_API void dl_options_init(dl_options *options); /* the defaults named above */
+
+/* Reads a layer specification for an encoder of `layers` blocks. *out: the layers in rising order
+ * without repetition, freed by the caller with dl_free. DL_USAGE with the part at fault. */
+DL_API int dl_layers_parse(dl_context *cx, const char *spec, int layers, int **out,
+                           size_t *count);
+
+DL_API void dl_free(void *memory);
+
+/* ---- the lens ----------------------------------------------------------------------------- */
+
+typedef struct dl_picture {
+    size_t prompt; /* index */
+    int layer;     /* 0..L; -1: the family's own conditioning */
+    uint64_t seed;
+    int width, height;
+    const uint8_t *rgb;   /* (height,width,3), lives until the callback returns */
+    const float *latents; /* (1,C,h,w) if keep_latents, else NULL; the same life */
+    double seconds;       /* time this picture took */
+} dl_picture;
+
+/* Called for each finished picture. Not 0: stop; the call returns DL_CANCELLED. */
+typedef int (*dl_picture_fn)(void *user, const dl_picture *picture);
+
+/* Asked before each picture whether to make it: not 0 skips it (resume). */
+typedef int (*dl_skip_fn)(void *user, size_t prompt, int layer, uint64_t seed);
+
+/* The lens: for every prompt, seed and chosen layer one picture, in this order. */
+DL_API int dl_lens(dl_context *cx, dl_model *model, const dl_options *options,
+                   const char *const *prompts, size_t prompt_count, dl_picture_fn emit,
+                   void *user);
+
+/* The same, asking `skip` (may be NULL) with the same `user`. */
+DL_API int dl_lens_resumed(dl_context *cx, dl_model *model, const dl_options *options,
+                           const char *const *prompts, size_t prompt_count, dl_skip_fn skip,
+                           dl_picture_fn emit, void *user);
+
+/* Ordinary text-to-image with the full encoding, one picture per prompt and seed. */
+DL_API int dl_generate(dl_context *cx, dl_model *model, const dl_options *options,
+                       const char *const *prompts, size_t prompt_count, dl_picture_fn emit,
+                       void *user);
+
+/* ---- parts -------------------------------------------------------------------------------- */
+
+/* Every layer of one prompt. Freed with dl_encoding_free. */
+typedef struct dl_encoding {
+    size_t layers;       /* L; there are L+1 hidden states */
+    size_t tokens;       /* T */
+    size_t hidden_size;  /* D */
+    size_t pooled_size;  /* 0 where the encoder pools nothing */
+    float *hidden;       /* (L+1,T,D) raw */
+    float *conditioning; /* (L+1,T,D) after the final norm (or not: options->norm) */
+    float *pooled;       /* (pooled_size) or NULL */
+    int64_t *ids;        /* (T) */
+} dl_encoding;
+
+DL_API int dl_encode(dl_context *cx, dl_model *model, const dl_options *options,
+                     const char *prompt, dl_encoding *encoding);
+DL_API void dl_encoding_free(dl_encoding *encoding);
+
+/* One call of the denoiser, as a reference check or a building block: out and latents
+ * (batch,C,h,w), states (batch,T,D) a conditioning. No guidance. */
+DL_API int dl_denoise(dl_context *cx, dl_model *model, float *out, const float *latents,
+                      size_t batch, size_t h, size_t w, double timestep, const float *states,
+                      size_t tokens);
+
+/* Decodes latents (1,C,h,w), scaled as the sampler leaves them, to image (1,3,h*scale,w*scale) in
+ * about [-1,1], not clamped. */
+DL_API int dl_decode(dl_context *cx, dl_model *model, float *image, const float *latents, size_t h,
+                     size_t w);
+
+/* Start noise as torch.randn with torch.Generator("cpu").manual_seed(seed) draws it. */
+DL_API void dl_noise(uint64_t seed, float *out, size_t count);
+
+/* Peak memory of a run with these options in bytes, without file pages, from the plan. */
+DL_API int dl_memory(dl_context *cx, dl_model *model, const dl_options *options, size_t *bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,38 @@
+/* Files: bounded reading, read-only mapping, and writing that is complete or absent. */
+#ifndef DLENS_BASE_FILE_H
+#define DLENS_BASE_FILE_H
+
+#include "base/context.h"
+
+/* DIR/NAME in fresh memory (free). NULL when memory is short. */
+char *path_join(const char *dir, const char *name);
+
+bool file_exists(const char *path); /* a regular file (or a link to one) */
+bool dir_exists(const char *path);
+
+/* Reads a whole regular file of at most max_bytes into fresh memory (free), with a NUL put behind
+ * it. *size may be NULL. Fails with `status` (DL_MODEL, DL_USAGE, ...) and the system's reason. */
+int file_read(dl_context *cx, int status, const char *path, size_t max_bytes, char **data,
+              size_t *size);
+
+struct mapping {
+    const unsigned char *data;
+    size_t size;
+};
+
+/* Maps a regular file read-only. DL_MODEL on failure. An empty file maps to size 0, data NULL. */
+int file_map(dl_context *cx, const char *path, struct mapping *out);
+void file_unmap(struct mapping *mapping);
+
+/* Writes to a temporary name in the same folder, flushes, and renames: the file is complete or
+ * absent. The temporary file is removed on failure. DL_FAILED with the system's reason. */
+int file_write(dl_context *cx, const char *path, const void *data, size_t size);
+
+/* As file_write, from a function that writes to a stdio stream; the function returns a status. */
+typedef int (*file_writer)(dl_context *cx, void *stream_FILE, void *user);
+int file_write_with(dl_context *cx, const char *path, file_writer writer, void *user);
+
+/* Makes a folder and the missing ones above it. */
+int dir_make(dl_context *cx, const char *path);
+
+#endif

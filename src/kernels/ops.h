@@ -1,0 +1,95 @@
+/* Numerical operations on f32 activations, channels last. They return nothing and cannot fail.
+ * Scratch comes from the context's arena, so every one of them can run in plan mode (counts,
+ * computes nothing). Threads split outputs, never reductions: results do not depend on their
+ * number; they do not depend on the batch an item is in either.
+ *
+ * B batch   H, W picture sides   C channels   M rows (tokens, pixels)   N outputs   K inputs
+ * T tokens   h heads   d channels of a head */
+#ifndef DLENS_KERNELS_OPS_H
+#define DLENS_KERNELS_OPS_H
+
+#include "base/context.h"
+#include "base/tensor.h"
+
+enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_QUICK_GELU, ACT_RELU };
+
+/* What happens to a product before it is stored: y = act(product + bias) + residual. */
+struct epilogue {
+    const float *bias;     /* (N) or NULL */
+    const float *residual; /* (M,N) contiguous, may be y itself; or NULL */
+    enum activation act;
+};
+
+/* y (M,N) = epilogue(x (M,K) w^T), w (N,K) of dtype F32, F16 or BF16, all contiguous. y may not
+ * overlap x. ep may be NULL. */
+void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w, size_t M,
+               const struct epilogue *ep);
+
+struct conv_shape {
+    size_t B, H, W; /* input picture */
+    size_t stride;  /* 1 or 2 */
+    size_t pad_before, pad_after; /* zeros above/left and below/right */
+    /* input is first enlarged to (up_H, up_W) by nearest neighbour as torch does it (source index
+     * floor(i * H / up_H)); 0: not enlarged */
+    size_t up_H, up_W;
+};
+
+/* y (B,H',W',N) = epilogue(x (B,H,W,K) * w), w (N,K,kh,kw) with kh = kw = 1 or 3, as PyTorch's
+ * cross-correlation. H' = (H + pads - kh) / stride + 1. Never a full im2col buffer. */
+void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
+               const struct conv_shape *s, const struct epilogue *ep);
+
+struct attention_shape {
+    size_t batch, heads, queries, keys, head_dim;
+    float scale;          /* on the scores, 1/sqrt(d) or 1 */
+    bool causal;          /* query i sees keys 0..i */
+    const float *bias;    /* (heads, queries, keys) added to the scores, or NULL */
+    const float *key_bias; /* (batch, keys) added to the scores (0 or a large negative), or NULL */
+};
+
+/* out (B,Tq,h*d) = softmax(scale q k^T + bias) v, q (B,Tq,h*d), k and v (B,Tk,h*d). Never the full
+ * score matrix. */
+void op_attention(dl_context *cx, float *out, const float *q, const float *k, const float *v,
+                  const struct attention_shape *s);
+
+/* y = (x - mean) / sqrt(var + eps) * weight + bias over the last dimension C. y may be x. */
+void op_layer_norm(dl_context *cx, float *y, const float *x, const float *weight,
+                   const float *bias, size_t M, size_t C, float eps);
+
+/* y = x / sqrt(mean(x^2) + eps) * weight (T5). y may be x. */
+void op_rms_norm(dl_context *cx, float *y, const float *x, const float *weight, size_t M, size_t C,
+                 float eps);
+
+/* Group norm over (pixels, C/groups) of each item, then the activation; x (B,P,C), P pixels.
+ * If scale and shift (B,C) are given: act(norm * (1 + scale) + shift). y may be x. */
+void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight,
+                   const float *bias, const float *scale, const float *shift, size_t B, size_t P,
+                   size_t C, size_t groups, float eps, enum activation act);
+
+/* y (n) = act(x); y may be x. */
+void op_activate(dl_context *cx, float *y, const float *x, size_t n, enum activation act);
+
+/* y (M,C) = a (M,C) * act(b (M,C)) where a = x[:, :C], b = x[:, C:], x (M,2C): GEGLU with
+ * ACT_GELU. */
+void op_gated(dl_context *cx, float *y, const float *x, size_t M, size_t C, enum activation act);
+
+/* y (n) += x (n);  y (B,P,C) += x (B,C) for every pixel;  y (n) *= s. */
+void op_add(dl_context *cx, float *y, const float *x, size_t n);
+void op_add_channels(dl_context *cx, float *y, const float *x, size_t B, size_t P, size_t C);
+void op_scale(dl_context *cx, float *y, float s, size_t n);
+
+/* y (M, A+B) = [a (M,A) | b (M,B)]: the skip connections' concatenation over channels. */
+void op_concat(dl_context *cx, float *y, const float *a, size_t A, const float *b, size_t B,
+               size_t M);
+
+/* (B,C,P) <-> (B,P,C): PyTorch's order to channels last and back. */
+void op_to_channels_last(dl_context *cx, float *y, const float *x, size_t B, size_t C, size_t P);
+void op_to_channels_first(dl_context *cx, float *y, const float *x, size_t B, size_t C, size_t P);
+
+/* Row `index` of table (rows, C) widened to f32. The caller has checked the index. */
+void op_embedding_row(dl_context *cx, float *y, const struct tensor *table, size_t index);
+
+/* Widens n values of any float dtype to f32. */
+void op_widen(dl_context *cx, float *y, const void *x, enum dtype dtype, size_t n);
+
+#endif

@@ -1,0 +1,48 @@
+/* Layers: weights with the operation that uses them, and how they are bound by name.
+ * Shape letters as in kernels/ops.h. */
+#ifndef DLENS_NN_LAYERS_H
+#define DLENS_NN_LAYERS_H
+
+#include "kernels/ops.h"
+#include "store/bind.h"
+
+struct linear {
+    struct tensor weight; /* (N,K) */
+    const float *bias;    /* (N) or NULL */
+};
+
+struct conv2d {
+    struct tensor weight; /* (N,K,k,k) */
+    const float *bias;    /* (N) or NULL */
+};
+
+struct norm { /* layer norm, group norm; bias NULL for RMS norm */
+    const float *weight, *bias;
+};
+
+/* Whether a layer has a bias. BIAS_IF_THERE: as the file has it. */
+enum bias { BIAS_NO, BIAS_YES, BIAS_IF_THERE };
+
+/* "NAME.weight" and "NAME.bias"; names may list alternatives: "to_q|query". */
+void bind_linear(struct binder *b, struct linear *out, const char *names, size_t N, size_t K,
+                 enum bias bias);
+void bind_conv2d(struct binder *b, struct conv2d *out, const char *names, size_t N, size_t K,
+                 size_t k, enum bias bias);
+void bind_norm(struct binder *b, struct norm *out, const char *names, size_t C);
+
+/* y (M,N) = x W^T + b;  with activation;  y += x W^T + b. */
+void linear(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M);
+void linear_act(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M,
+                enum activation act);
+void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M);
+
+/* Same-size convolution (stride 1, pad (k-1)/2): y (B,H,W,N) from x (B,H,W,K). */
+void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B, size_t H,
+            size_t W);
+void conv2d_add(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B,
+                size_t H, size_t W); /* y += */
+
+void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, size_t M, size_t C,
+                float eps);
+
+#endif

@@ -1,0 +1,52 @@
+/* The store: named tensors mapped from safetensors files, never copied.
+ *
+ * One file, or shards listed by *.index.json. Every header is checked before use: its length, the
+ * JSON, names, dtypes, products of shapes, offsets inside the file, overlaps. Tensors whose data
+ * is not aligned to its element are copied (they are rare); all others point into the mapping. */
+#ifndef DLENS_STORE_STORE_H
+#define DLENS_STORE_STORE_H
+
+#include "base/context.h"
+#include "base/tensor.h"
+
+struct store;
+
+/* Opens the weights of one component folder. `stem` is the usual name without ending
+ * ("model", "diffusion_pytorch_model"). Tried in order: STEM.safetensors,
+ * STEM.safetensors.index.json, STEM.fp16.safetensors, STEM.safetensors.index.fp16.json (also
+ * STEM.fp16.safetensors.index.json), the same with bf16. If only .bin/.ckpt/.pt/.msgpack weights
+ * are there, the message tells how to convert. DL_MODEL on failure. */
+int store_open(dl_context *cx, const char *dir, const char *stem, struct store **out);
+
+/* Opens one safetensors file by its path. */
+int store_open_file(dl_context *cx, const char *path, struct store **out);
+
+void store_close(struct store *store); /* NULL is allowed */
+
+/* By name; NULL if absent. */
+const struct tensor *store_find(const struct store *store, const char *name);
+
+size_t store_count(const struct store *store);
+const struct tensor *store_at(const struct store *store, size_t index); /* sorted by name */
+
+/* Metadata entry of the (first) file's header, NULL if absent. */
+const char *store_metadata(const struct store *store, const char *key);
+
+/* The path that was opened (file or index), for messages. */
+const char *store_path(const struct store *store);
+
+/* Sum of the files' sizes in bytes. */
+size_t store_bytes(const struct store *store);
+
+/* Tells the system that the mapped pages will not be needed soon (madvise DONTNEED). */
+void store_drop_pages(const struct store *store);
+
+/* Memory that lives as long as the store (for vectors widened to f32); NULL when short. */
+void *store_allocate(struct store *store, size_t bytes);
+
+/* Writing: a safetensors file with these tensors (data in native order, f32/f16/bf16/i64) and
+ * metadata pairs (key, value, key, value, ..., NULL; may be NULL). Complete or absent. */
+int store_write(dl_context *cx, const char *path, const struct tensor *tensors, size_t count,
+                const char *const *metadata);
+
+#endif
