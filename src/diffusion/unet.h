@@ -1,0 +1,107 @@
+/* The denoiser: diffusers' UNet2DConditionModel, built from its config.json.
+ *
+ *     eps (B,C',H,W) = UNet(x_t (B,C,H,W), t, states (B,T,D))
+ *
+ * A U-shaped convolutional network (Ho et al. 2020, arXiv 2006.11239, appendix B; with
+ * cross-attention to the text: Rombach et al. 2022, arXiv 2112.10752, section 3.3). Levels go down
+ * from fine to coarse, pass a middle, and come up again, where each layer is also given what its
+ * twin on the way down put out.
+ *
+ * B batch   C channels   H, W sides of the latents   T tokens   D width of the states */
+#ifndef DLENS_DIFFUSION_UNET_H
+#define DLENS_DIFFUSION_UNET_H
+
+#include "kernels/ops.h"
+#include "store/store.h"
+
+enum {
+    UNET_LEVELS_MAX = 8,        /* entries of block_out_channels */
+    UNET_LAYERS_MAX = 16,       /* layers_per_block */
+    UNET_TRANSFORMERS_MAX = 64, /* transformer_layers_per_block */
+    UNET_CHANNELS_MAX = 1 << 16 /* any width */
+};
+
+/* What attends in a block, and how it changes the picture's size: a block type is a pair. */
+enum block_attention {
+    ATTENTION_NONE,       /* DownBlock2D, UpBlock2D, ResnetDownsampleBlock2D, ... */
+    ATTENTION_SELF,       /* AttnDownBlock2D, AttnUpBlock2D: the picture alone */
+    ATTENTION_TRANSFORMER /* CrossAttnDownBlock2D, ...: Transformer2DModel */
+};
+enum block_resampler { RESAMPLE_CONV };
+
+/* One level on the way down or up, or the middle: the config's lists, expanded. */
+struct unet_level {
+    enum block_attention attention;
+    enum block_resampler resampler;
+    size_t channels;           /* block_out_channels */
+    size_t layers;             /* layers_per_block (one more on the way up) */
+    size_t heads;              /* of the transformer: `attention_head_dim`, a misnomer */
+    size_t head_dim;           /* of ATTENTION_SELF: the same key, at its word */
+    size_t transformer_layers; /* blocks in each Transformer2DModel */
+    size_t cross_attention_dim;
+    bool only_cross_attention; /* the first attention of a block looks at the text, too */
+    bool resample;             /* all levels but the last change the size */
+};
+
+/* config.json, its defaults filled in. */
+struct unet_config {
+    const char *class_name;           /* "UNet2DConditionModel" */
+    size_t in_channels, out_channels; /* of the sample and of the result */
+    size_t sample_height, sample_width; /* the model's own size in latents; 0: the file has none */
+    size_t cross_attention_dim;       /* D, the largest of all levels */
+    size_t time_cond_proj_dim;        /* width of unet_condition.timestep_cond, 0: takes none */
+    size_t levels;
+    struct unet_level down[UNET_LEVELS_MAX], up[UNET_LEVELS_MAX]; /* up in the order it runs */
+    bool has_mid;
+    struct unet_level mid;            /* layers: its attentions (there is one more resnet) */
+
+    bool center_input_sample;         /* 2x - 1 first */
+    bool flip_sin_to_cos;             /* cosines before sines in the time embedding */
+    double freq_shift;
+    size_t time_embed_dim;
+    enum activation act;              /* of resnets, time MLP and output */
+    enum activation timestep_post_act, time_embedding_act; /* ACT_NONE: none */
+    size_t norm_num_groups;
+    float norm_eps;
+    size_t downsample_padding;        /* 1, or 0 for zeros on the right and below only */
+    float mid_block_scale_factor;     /* the mid resnets' sums are divided by it */
+    float resnet_out_scale_factor;    /* the same for AttnDown/AttnUp and resnet resamplers */
+    bool scale_shift;                 /* resnet_time_scale_shift */
+    bool use_linear_projection;       /* around the transformers, else 1x1 convolutions */
+    size_t conv_in_kernel, conv_out_kernel;
+};
+
+struct unet;
+
+/* Opens DIR/config.json and DIR/diffusion_pytorch_model.*. *out is freed with unet_close. DL_MODEL
+ * naming the file and key or tensor when something is missing, wrong or not supported. */
+int unet_open(dl_context *cx, const char *dir, struct unet **out);
+void unet_close(struct unet *u); /* NULL is allowed */
+
+/* Both live as long as the UNet. */
+const struct unet_config *unet_config(const struct unet *u);
+const struct store *unet_store(const struct unet *u);
+
+/* Shows the output of each module by its name in the checkpoint, for tests: "time_embedding"
+ * (1,1,1,C) or (B,1,1,C), "conv_in", "down_blocks.0", "mid_block", "up_blocks.0", "conv_out". data (B,H,W,C) is
+ * channels last and dies when the call returns. */
+struct unet_tap {
+    void (*fn)(void *user, const char *name, const float *data, size_t B, size_t H, size_t W,
+               size_t C);
+    void *user;
+};
+
+/* What the UNet is told beside the sample and the time. Zero what is not needed. */
+struct unet_condition {
+    const float *states;        /* (B,T,D) the text, D as in the config */
+    size_t tokens;              /* T */
+    const float *timestep_cond; /* (B,time_cond_proj_dim) guidance embedding of LCM, or NULL */
+    const struct unet_tap *tap; /* or NULL */
+};
+
+/* out (B,C',H,W) from sample (B,C,H,W), both in PyTorch's order. Any H, W >= 1. timestep may be
+ * fractional. Scratch comes from the arena; runs in plan mode, where no input is read. */
+void unet_forward(dl_context *cx, const struct unet *u, float *out, const float *sample, size_t B,
+                  size_t H, size_t W, float timestep, const struct unet_condition *c);
+
+#endif
