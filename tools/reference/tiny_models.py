@@ -165,7 +165,7 @@ def tiny_sd1():
     save(folder / "unet/diffusion_pytorch_model.safetensors",
          unet(102, torch.float32, **config), torch.float32)
 
-    config = {"act_fn": "silu", "block_out_channels": [8, 8, 8, 16],
+    config = {"act_fn": "silu", "block_out_channels": [8, 8, 8, 8],
               "down_block_types": ["DownEncoderBlock2D"] * 4, "in_channels": 3,
               "latent_channels": 4, "layers_per_block": 1, "norm_num_groups": 4,
               "out_channels": 3, "sample_size": 64, "up_block_types": ["UpDecoderBlock2D"] * 4}
