@@ -1,5 +1,8 @@
-/* Element types and element counts of tensors. */
+/* Element types and element counts of tensors; the 16-bit floats as f32. */
 #include "base/tensor.h"
+
+#include <math.h>
+#include <string.h>
 
 size_t dtype_size(enum dtype dtype) {
     static const size_t sizes[] = {
@@ -21,4 +24,31 @@ size_t tensor_count(const struct tensor *t) {
     for (size_t i = 0; i < t->ndim; i++)
         count *= t->shape[i];
     return count;
+}
+
+/* sign 1 | exponent 5 (bias 15) | fraction 10. Written with ldexp: the definition, not fast. */
+float f16_to_f32(uint16_t half) {
+    int exponent = half >> 10 & 31, fraction = half & 1023;
+    float value = exponent == 0    ? ldexpf((float)fraction, -24)
+                  : exponent == 31 ? (fraction ? NAN : INFINITY)
+                                   : ldexpf((float)(fraction + 1024), exponent - 25);
+    return half >> 15 ? -value : value;
+}
+
+float bf16_to_f32(uint16_t half) {
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+void tensor_widen(float *out, const struct tensor *t) {
+    size_t count = tensor_count(t);
+    const uint16_t *half = t->data;
+    if (t->dtype == DTYPE_F32 && count > 0)
+        memcpy(out, t->data, count * sizeof *out);
+    for (size_t i = 0; i < count && t->dtype == DTYPE_F16; i++)
+        out[i] = f16_to_f32(half[i]);
+    for (size_t i = 0; i < count && t->dtype == DTYPE_BF16; i++)
+        out[i] = bf16_to_f32(half[i]);
 }

@@ -27,4 +27,11 @@ const char *dtype_name(enum dtype dtype);
  * fits in size_t. */
 size_t tensor_count(const struct tensor *t);
 
+/* Half precision (IEEE binary16) and bfloat16 (the upper half of binary32) as f32: exact. */
+float f16_to_f32(uint16_t half);
+float bf16_to_f32(uint16_t half);
+
+/* All values of a F32, F16 or BF16 tensor as f32. */
+void tensor_widen(float *out, const struct tensor *t);
+
 #endif

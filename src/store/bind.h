@@ -35,8 +35,9 @@ void bind_leave(struct binder *b, size_t outer);
 /* True if prefix + name (or one of the alternatives) is in the store. Marks nothing. */
 bool bind_has(const struct binder *b, const char *names);
 
-/* A weight used where it lies: dtype F32, F16 or BF16, exactly this shape. Trailing ones of the
- * file's shape are ignored, so a (N,K,1,1) convolution binds as the matrix (N,K). */
+/* A weight used where it lies: dtype F32, F16 or BF16, this shape. Trailing ones count on neither
+ * side, so a (N,K,1,1) convolution binds as the matrix (N,K); out has the shape asked for. What
+ * cannot be bound is zeroed and counted: bind_end fails. */
 void bind_tensor(struct binder *b, struct tensor *out, const char *names, size_t ndim,
                  const size_t *shape);
 void bind_matrix(struct binder *b, struct tensor *out, const char *names, size_t rows,
@@ -45,7 +46,8 @@ void bind_matrix(struct binder *b, struct tensor *out, const char *names, size_t
 /* A vector of n values widened to f32 (norm weights, biases); lives as long as the store. */
 void bind_vector(struct binder *b, const float **out, const char *names, size_t n);
 
-/* Marks a tensor that may be there but is not needed (position_ids, logit_scale, ...). */
+/* Marks a tensor that may be there but is not needed (position_ids, logit_scale, ...). A name that
+ * ends in '*' stands for all that begin so: "encoder.*". */
 void bind_ignore(struct binder *b, const char *names);
 
 /* Fails with DL_MODEL naming what is missing or misshapen; tells the log of unused tensors. */
