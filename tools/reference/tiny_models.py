@@ -210,15 +210,15 @@ def tiny_sd2():
          torch.float16, lambda name: name.removeprefix("text_model."))
 
     config = {"act_fn": "silu", "attention_head_dim": [1, 2, 2, 3],
-              "block_out_channels": [16, 16, 16, 24], "center_input_sample": False,
+              "block_out_channels": [12, 12, 12, 24], "center_input_sample": False,
               "cross_attention_dim": 40, "down_block_types": DOWN, "downsample_padding": 1,
               "dual_cross_attention": False, "flip_sin_to_cos": True, "freq_shift": 0,
               "in_channels": 4, "layers_per_block": 1, "mid_block_scale_factor": 1,
-              "norm_eps": 1e-05, "norm_num_groups": 8, "num_class_embeds": None,
+              "norm_eps": 1e-05, "norm_num_groups": 4, "num_class_embeds": None,
               "only_cross_attention": False, "out_channels": 4, "sample_size": 8,
               "up_block_types": UP, "upcast_attention": True, "use_linear_projection": True}
     model = unet(202, torch.float16, **config)
-    model.half().save_pretrained(folder / "unet", variant="fp16", max_shard_size="250KB")
+    model.half().save_pretrained(folder / "unet", variant="fp16", max_shard_size="200KB")
     write_json(folder / "unet/config.json", {"_class_name": "UNet2DConditionModel",
                                              "_diffusers_version": "0.10.0.dev0", **config})
 
