@@ -123,6 +123,23 @@ void arena_release(dl_context *cx, size_t mark) {
     a->used = mark;
 }
 
+float *floats_settle(dl_context *cx, size_t mark, const float *from, size_t count) {
+    struct arena *a = &cx->arena;
+    if (a->planning) {
+        arena_release(cx, mark);
+        return floats(cx, count);
+    }
+    size_t bytes = count * sizeof *from; /* fits: floats has made the piece */
+    unsigned char *start = a->base + mark;
+    assert((const unsigned char *)from >= start);
+    permit(start, a->used - mark);
+    memmove(start, from, bytes);
+    arena_release(cx, mark);
+    permit(start, bytes);
+    a->used = mark + piece_size(bytes);
+    return (float *)(void *)start;
+}
+
 bool planning(const dl_context *cx) {
     return cx->arena.planning;
 }

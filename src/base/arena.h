@@ -43,6 +43,10 @@ void *arena_bytes(struct dl_context *cx, size_t bytes);
 size_t arena_mark(const struct dl_context *cx);
 void arena_release(struct dl_context *cx, size_t mark);
 
+/* Releases all behind `mark` but count floats at `from` (got since then), which move down to the
+ * mark; returns their new place. So a layer's result takes the place of what it was made from. */
+float *floats_settle(struct dl_context *cx, size_t mark, const float *from, size_t count);
+
 /* True in plan mode: a layer returns here, after its allocations and before its arithmetic. */
 bool planning(const struct dl_context *cx);
 
