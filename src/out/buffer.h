@@ -5,7 +5,8 @@
  *     status = buffer_check(cx, &b, "report");  ... b.data, b.length ...
  *     buffer_free(&b);
  *
- * Failure is sticky: when memory runs out, later calls do nothing, and buffer_check says so once. */
+ * Failure is sticky: when memory runs out, later calls do nothing, and buffer_check says so once.
+ */
 #ifndef DLENS_OUT_BUFFER_H
 #define DLENS_OUT_BUFFER_H
 
@@ -24,7 +25,8 @@ void buffer_bytes(struct buffer *b, const void *data, size_t size);
 void buffer_text(struct buffer *b, const char *text);
 void buffer_format(struct buffer *b, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Valid UTF-8: invalid bytes become U+FFFD, control characters other than \n and \t are left out. */
+/* Valid UTF-8: invalid bytes become U+FFFD, control characters other than \n and \t are left out.
+ */
 void buffer_utf8(struct buffer *b, const char *text);
 
 /* The same, with & < > " ' as character references: safe as HTML text and in quoted attributes. */

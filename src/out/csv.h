@@ -35,7 +35,7 @@ const char *csv_header(const struct csv *csv, size_t column);
 const char *csv_cell(const struct csv *csv, size_t row, size_t column); /* row from 0 */
 size_t csv_line(const struct csv *csv, size_t row);                     /* for messages */
 
-/* Appends one row, quoting where needed, with CRLF's simple cousin "\n" at the end. */
+/* Appends one row, quoting where needed, with LF at its end. */
 void csv_row(struct buffer *out, const char *const *cells, size_t count);
 
 #endif

@@ -17,7 +17,8 @@ struct progress_line {
  * NUL-terminated; parts are left out from the least important where it is narrow. Returns its
  * length in bytes.
  *
- *     denoise  ━━━━━━━━━━━━━━━━────────────  step 12/50  picture 3/13  layer 2, seed 0  1 min 20 s left */
+ *     denoise  ━━━━━━━━━━━━━━━━────────────  step 12/50  picture 3/13  layer 2, seed 0  1 min 20 s
+ * left */
 size_t progress_text(char *out, size_t size, int columns, const struct progress_line *p);
 
 /* "0.4 s", "12 s", "3 min 05 s", "2 h 10 min". */

@@ -24,7 +24,7 @@ enum { SHEET_CELL_MAX = 256, SHEET_CELL_MIN = 128 }; /* longer side of a thumbna
 
 /* Draws the sheet. Every picture is fitted into a cell of the same size: larger ones are averaged
  * down to SHEET_CELL_MAX, smaller ones enlarged to SHEET_CELL_MIN; cells shrink further where the
- * sheet would pass about 40 megapixels. The caller frees *out. DL_USAGE for an empty sheet. */
+ * sheet would pass about 24 megapixels. The caller frees *out. DL_USAGE for an empty sheet. */
 int sheet_make(dl_context *cx, const struct sheet *s, struct image *out);
 
 #endif
