@@ -21,18 +21,18 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pro
 # -ffp-contract=off: an a*b+c is fused only where the code asks for it, so results do not depend
 # on the compiler.
 DEFS    := -Iinclude -Isrc -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DUTF8PROC_EXPORTS
-BASE    := -std=c99 -fPIC -fvisibility=hidden -ffp-contract=off $(WARN) $(DEFS) -MMD -MP
+BASE     = -std=c99 -fPIC -fvisibility=hidden -ffp-contract=off $(WARN) $(DEFS) $(EXTRA) -MMD -MP
 LIBS    := -lcjson -lutf8proc -lz -lm
 ifeq ($(BLAS),1)
 DEFS    += -DDLENS_BLAS $(shell $(PKG) --cflags openblas 2>/dev/null)
 LIBS    += $(or $(shell $(PKG) --libs openblas 2>/dev/null),-lopenblas)
 endif
 ifeq ($(OMP),1)
-BASE    += -fopenmp
+EXTRA   += -fopenmp
 LIBS    += -fopenmp
 endif
 ifneq ($(SANITIZE),)
-BASE    += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+EXTRA   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 LIBS    += -fsanitize=$(SANITIZE)
 endif
 
@@ -48,7 +48,11 @@ ifeq ($(LODEPNG_SRC),)
 LIBS    += -llodepng -lstdc++
 endif
 
-all: dlens libdlens.a libdlens.so
+# Where program and libraries are put: the folder itself, or with another BUILD that folder.
+TOP     := $(if $(filter build,$(BUILD)),.,$(BUILD))
+PROGRAM := $(TOP)/dlens
+
+all: $(PROGRAM) $(TOP)/libdlens.a $(TOP)/libdlens.so
 
 # ---- objects -------------------------------------------------------------------------------
 
@@ -61,6 +65,9 @@ $(BUILD)/obj/kernels/avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mav
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(CFLAGS) $(ISA_FLAGS) -c -o $@ $<
+
+# Where bundled models lie once installed.
+$(BUILD)/obj/family/model.o: DEFS += -DDLENS_DATADIR='"$(PREFIX)/share/dlens"'
 
 # Debian compiles lodepng as C++: one file of forwards (see its head), or a lodepng.c of your own.
 ifeq ($(LODEPNG_SRC),)
@@ -77,16 +84,16 @@ endif
 
 # One relocatable object whose internal names are local, so that a program that links the archive
 # meets only the names of dlens.h.
-libdlens.a: $(LIBOBJ)
+$(TOP)/libdlens.a: $(LIBOBJ)
 	$(LD) -r -o $(BUILD)/libdlens.o $(LIBOBJ)
 	objcopy --localize-hidden $(BUILD)/libdlens.o
 	rm -f $@
 	$(AR) rcs $@ $(BUILD)/libdlens.o
 
-libdlens.so: $(LIBOBJ)
+$(TOP)/libdlens.so: $(LIBOBJ)
 	$(CC) -shared -Wl,-soname,libdlens.so.0 -o $@ $(LIBOBJ) $(LIBS)
 
-dlens: $(APPOBJ) $(LIBOBJ)
+$(PROGRAM): $(APPOBJ) $(LIBOBJ)
 	$(CC) -o $@ $(APPOBJ) $(LIBOBJ) $(LIBS)
 
 # ---- tests ---------------------------------------------------------------------------------
@@ -97,11 +104,47 @@ $(BUILD)/tests/%: tests/%.c $(LIBOBJ)
 	$(CC) $(BASE) -Itests $(CFLAGS) -o $@ $< $(LIBOBJ) $(LIBS) -lcmocka
 
 test: all $(TESTS)
-	@BUILD=$(BUILD) tests/run
+	@BUILD=$(BUILD) DLENS=$(PROGRAM) tests/run
+
+# The command line's tests and the demo use the program itself.
+demo:
+	@tools/setup
+	@$(MAKE) --no-print-directory all
+	@tools/demo
+
+bench: all
+	./dlens bench
+
+conformance: all
+	tools/reference/conformance.sh
+
+asan:
+	$(MAKE) BUILD=build-asan SANITIZE=address,undefined CFLAGS="-O1 -g" test
+
+# ---- installation --------------------------------------------------------------------------
+
+DEST := $(DESTDIR)$(PREFIX)
+
+install: all
+	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/include $(DEST)/share/dlens
+	install -m 755 dlens $(DEST)/bin/dlens
+	install -m 644 libdlens.a $(DEST)/lib/libdlens.a
+	install -m 755 libdlens.so $(DEST)/lib/libdlens.so.0
+	ln -sf libdlens.so.0 $(DEST)/lib/libdlens.so
+	install -m 644 include/dlens.h $(DEST)/include/dlens.h
+	cp -R weights $(DEST)/share/dlens/
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	    'Name: dlens' 'Description: the Diffusion Lens' 'Version: $(VERSION)' \
+	    'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -ldlens' 'Libs.private: $(LIBS)' \
+	    > $(DEST)/lib/pkgconfig/dlens.pc
+
+uninstall:
+	rm -rf $(DEST)/bin/dlens $(DEST)/lib/libdlens.* $(DEST)/include/dlens.h \
+	    $(DEST)/share/dlens $(DEST)/lib/pkgconfig/dlens.pc
 
 -include $(patsubst %.o,%.d,$(LIBOBJ) $(APPOBJ)) $(TESTS:=.d)
 
 clean:
 	rm -rf $(BUILD) dlens libdlens.a libdlens.so
 
-.PHONY: all test clean
+.PHONY: all test demo bench conformance asan install uninstall clean

@@ -77,7 +77,7 @@ DL_API const char *dl_version(dl_context *cx);
 /* ---- models ------------------------------------------------------------------------------- */
 
 /* Opens a diffusers directory, or a bundled model by its name. Weights are mapped, not read.
- * *model is freed with dl_model_close; it must not outlive nothing else. */
+ * *model is freed with dl_model_close and does not depend on the context that opened it. */
 DL_API int dl_model_open(dl_context *cx, const char *path, dl_model **model);
 DL_API void dl_model_close(dl_model *model); /* NULL is allowed */
 
@@ -214,6 +214,40 @@ DL_API int dl_generate(dl_context *cx, dl_model *model, const dl_options *option
                        const char *const *prompts, size_t prompt_count, dl_picture_fn emit,
                        void *user);
 
+/* ---- a lens into a folder ------------------------------------------------------------------- */
+
+/* What the program's `lens` does: dl_lens, written to a folder with manifest, contact sheet and
+ * report, resumed where an earlier run with the same settings stopped. */
+typedef struct dl_run {
+    const char *folder;         /* NULL: lens-out/SLUG of the first prompt */
+    int overwrite;              /* not 0: results of other settings are replaced */
+    const char *const *command; /* argv, for the manifest; may be NULL */
+    size_t command_count;
+    const char *latents_file;   /* NULL, or where all final latents are written */
+    dl_picture_fn on_picture;   /* told of each new picture; may be NULL */
+    void *on_picture_user;
+} dl_run;
+
+typedef struct dl_run_result {
+    char *report;    /* path of index.html; freed with dl_free */
+    char *manifest;  /* path of manifest.json; freed with dl_free */
+    size_t made;     /* pictures made now */
+    size_t found;    /* pictures that were there */
+} dl_run_result;
+
+/* On DL_CANCELLED what is finished is kept, and *result is filled in as well. */
+DL_API int dl_lens_run(dl_context *cx, dl_model *model, const dl_options *options,
+                       const char *const *prompts, size_t prompt_count, const dl_run *run,
+                       dl_run_result *result);
+
+/* Writes a picture as PNG with the text chunks of its making: complete or absent. */
+DL_API int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *options,
+                            const char *prompt, const dl_picture *picture, const char *path);
+
+/* Writes an encoding as safetensors: hidden.K, cond.K, ids, pooled. */
+DL_API int dl_encoding_write(dl_context *cx, const dl_model *model, const char *prompt,
+                             const dl_encoding *encoding, const char *path);
+
 /* ---- parts -------------------------------------------------------------------------------- */
 
 /* Every layer of one prompt. Freed with dl_encoding_free. */
@@ -246,8 +280,20 @@ DL_API int dl_decode(dl_context *cx, dl_model *model, float *image, const float 
 /* Start noise as torch.randn with torch.Generator("cpu").manual_seed(seed) draws it. */
 DL_API void dl_noise(uint64_t seed, float *out, size_t count);
 
-/* Peak memory of a run with these options in bytes, without file pages, from the plan. */
-DL_API int dl_memory(dl_context *cx, dl_model *model, const dl_options *options, size_t *bytes);
+/* What one picture with these options costs, from a dry run of the networks. */
+typedef struct dl_plan {
+    size_t bytes;  /* peak memory beside the weights' file pages */
+    double encode; /* multiply-adds: of the text encoder for one prompt, */
+    double step;   /* of one denoising step, guidance included, */
+    double decode; /* of decoding one picture */
+} dl_plan;
+
+DL_API int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options,
+                           dl_plan *plan);
+
+/* Multiply-adds per second that this machine does in a large matrix product, measured now (about
+ * 0.3 s). DL_FAILED without memory. */
+DL_API int dl_measure_speed(dl_context *cx, double *speed);
 
 #ifdef __cplusplus
 }

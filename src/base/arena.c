@@ -63,6 +63,7 @@ void arena_plan(dl_context *cx) {
     assert(a->used == 0 && "arena_plan: something is live");
     a->planning = true;
     a->used = a->peak = 0;
+    a->work = 0;
 }
 
 size_t arena_plan_end(dl_context *cx) {

@@ -21,6 +21,7 @@ struct arena {
     unsigned char *base; /* page aligned, NULL before the first arena_reserve */
     size_t capacity, used, peak;
     bool planning;
+    double work; /* multiply-adds that the layers counted in the last plan */
 };
 
 /* Starts plan mode: counting from zero. Nothing may be live in the arena. */

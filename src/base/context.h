@@ -29,6 +29,7 @@ struct dl_context {
     void *log_user;
     int threads;                   /* at least 1 */
     const struct kernels *kernels; /* never NULL */
+    char version[96];              /* text of dl_version */
     struct arena arena;            /* activations and scratch of the running forward pass */
 };
 

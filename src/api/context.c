@@ -1,0 +1,128 @@
+/* The public context: threads, kernel table, log, version. */
+#include "base/context.h"
+
+#include "base/rng.h"
+#include "kernels/kernels.h"
+#include "kernels/ops.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { THREADS_MAX = 1024 };
+
+static int all_cores(void)
+{
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : (int)cores;
+}
+
+int dl_context_new(dl_context **out)
+{
+    dl_context *cx = *out = calloc(1, sizeof *cx);
+    if (!cx)
+        return DL_FAILED;
+    const char *wanted = getenv("DLENS_ISA");
+    cx->threads = all_cores();
+    cx->kernels = kernels_choose(wanted && wanted[0] ? wanted : NULL);
+    if (cx->kernels)
+        return DL_OK;
+    cx->kernels = kernels_choose("ref");
+    return fail(cx, DL_USAGE,
+                "DLENS_ISA=%s: not an instruction set of this processor and build; ref, avx2, "
+                "avx512 and neon exist",
+                wanted);
+}
+
+void dl_context_free(dl_context *cx)
+{
+    if (!cx)
+        return;
+    arena_free(cx);
+    free(cx);
+}
+
+const char *dl_message(const dl_context *cx)
+{
+    return cx ? cx->message : "out of memory";
+}
+
+void dl_set_log(dl_context *cx, dl_log_fn log, void *user)
+{
+    cx->log = log;
+    cx->log_user = user;
+}
+
+int dl_set_threads(dl_context *cx, int threads)
+{
+    if (threads < 0 || threads > THREADS_MAX)
+        return fail(cx, DL_USAGE, "--threads %d: must be 1 to %d", threads, THREADS_MAX);
+    cx->threads = threads ? threads : all_cores();
+    return DL_OK;
+}
+
+const char *dl_version(dl_context *cx)
+{
+    const char *blas = "no OpenBLAS", *openmp = "no OpenMP";
+#ifdef DLENS_BLAS
+    blas = "OpenBLAS";
+#endif
+#ifdef _OPENMP
+    openmp = "OpenMP";
+#endif
+    snprintf(cx->version, sizeof cx->version, "%s (%s, %s; %s)", DLENS_VERSION, blas, openmp,
+             cx->kernels->name);
+    return cx->version;
+}
+
+void dl_free(void *memory)
+{
+    free(memory);
+}
+
+void dl_noise(uint64_t seed, float *out, size_t count)
+{
+    struct rng rng;
+    rng_seed(&rng, seed);
+    if (count)
+        rng_normal(&rng, out, count);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The best of the products that fit into a third of a second. */
+int dl_measure_speed(dl_context *cx, double *speed)
+{
+    enum { M = 1024, N = 1280, K = 1280 }; /* as in Stable Diffusion's transformers */
+    float *x = NULL, *w = NULL, *y = NULL;
+    struct tensor weight = {"speed", DTYPE_F32, 2, {N, K}, NULL};
+    int status = allocate(cx, "matrix", (size_t)M * K, sizeof *x, (void **)&x);
+    if (status == DL_OK)
+        status = allocate(cx, "matrix", (size_t)N * K, sizeof *w, (void **)&w);
+    if (status == DL_OK)
+        status = allocate(cx, "matrix", (size_t)M * N, sizeof *y, (void **)&y);
+    weight.data = w;
+    if (status == DL_OK) {
+        arena_plan(cx);
+        op_linear(cx, y, x, &weight, M, NULL);
+        status = arena_reserve(cx, "matrix product");
+    }
+    *speed = 0;
+    for (double start = now(), t = start; status == DL_OK && t - start < 0.33;) {
+        op_linear(cx, y, x, &weight, M, NULL);
+        const double end = now(), rate = (double)M * N * K / (end - t);
+        *speed = rate > *speed ? rate : *speed;
+        t = end;
+    }
+    free(x);
+    free(w);
+    free(y);
+    return status;
+}

@@ -1,0 +1,32 @@
+/* The commands: each is a row {name, bit, summary, usage, example, run} of the table in main.c. */
+#ifndef DLENS_APP_COMMANDS_H
+#define DLENS_APP_COMMANDS_H
+
+#include "app/options.h"
+
+/* What every command is given. Each returns a status; the message stands in the context. */
+struct invocation {
+    dl_context *cx;
+    const struct options *options;
+    int argc;
+    char *const *argv;
+};
+
+int command_lens(const struct invocation *call);
+int command_generate(const struct invocation *call);
+int command_encode(const struct invocation *call);
+int command_tokenize(const struct invocation *call);
+int command_inspect(const struct invocation *call);
+int command_bench(const struct invocation *call);
+
+/* The model of -m, $DLENS_MODEL, or the bundled one. Closed by the caller. */
+int open_model(const struct invocation *call, dl_model **model);
+
+/* Prints JSON, frees it, and says so if standard output cannot take it. */
+struct cJSON;
+int print_json(const struct invocation *call, struct cJSON *json);
+
+/* DL_FAILED if standard output could not be written. */
+int flush_output(dl_context *cx);
+
+#endif

@@ -1,0 +1,176 @@
+/* Messages, progress and pictures on the terminal. */
+#include "app/console.h"
+
+#include "out/progress.h"
+#include "out/term.h"
+
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void console_catch_interrupts(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = (int)SA_RESETHAND; /* the second one kills */
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error, and told as one */
+}
+
+bool console_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+static void clear_line(void)
+{
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+}
+
+void console_error(const char *message, bool color)
+{
+    color = color && isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+    clear_line();
+    fprintf(stderr, "%sdlens:%s %s\n", color ? "\033[1;31m" : "", color ? "\033[0m" : "", message);
+}
+
+void console_log(void *user, int level, const char *line)
+{
+    const struct options *o = user;
+    if (o->quiet || (level == DL_LOG_NOTE && !o->verbose))
+        return;
+    const bool color = !o->no_color && isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+    const char *word = level == DL_LOG_WARNING ? "warning" : "note";
+    clear_line();
+    fprintf(stderr, "dlens: %s%s:%s %s\n", color ? "\033[1;33m" : "", word, color ? "\033[0m" : "",
+            line);
+}
+
+/* ---- progress -------------------------------------------------------------------------------- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int terminal_columns(int fd)
+{
+    struct winsize size;
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return 80;
+}
+
+void console_progress_begin(struct console_progress *p, const struct options *options)
+{
+    const char *mode = options->progress ? options->progress : "auto";
+    *p = (struct console_progress){.options = options, .start = now()};
+    p->on = strcmp(mode, "on") == 0 ||
+            (strcmp(mode, "auto") == 0 && !options->quiet && isatty(STDERR_FILENO));
+}
+
+/* The part of the running picture that is done; decoding counts as one step more. */
+static double fraction(const dl_progress *g)
+{
+    if (!g->steps)
+        return 0;
+    return (double)g->step / (double)(g->steps + 1);
+}
+
+static bool is_utf8(void)
+{
+    const char *names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (size_t i = 0; i < 3; i++) {
+        const char *value = getenv(names[i]);
+        if (value && value[0])
+            return strstr(value, "UTF-8") || strstr(value, "utf8") || strstr(value, "utf-8");
+    }
+    return false;
+}
+
+int console_progress(void *user, const dl_progress *g)
+{
+    struct console_progress *p = user;
+    char line[512], detail[64];
+    const double t = now();
+    if (!p->on || (p->shown && t - p->last_draw < 0.05 && g->step != g->steps))
+        return console_interrupted();
+    if (g->layer < 0)
+        snprintf(detail, sizeof detail, "native, seed %llu", (unsigned long long)g->seed);
+    else
+        snprintf(detail, sizeof detail, "layer %d, seed %llu", g->layer,
+                 (unsigned long long)g->seed);
+    const struct progress_line text = {
+        .stage = g->stage,
+        .detail = detail,
+        .step = g->step,
+        .steps = g->steps,
+        .image = g->image,
+        .images = g->images,
+        .seconds_left =
+            seconds_left(t - p->start, (double)g->image + fraction(g), (double)g->images),
+        .ascii = !is_utf8(),
+    };
+    progress_text(line, sizeof line, terminal_columns(STDERR_FILENO) - 1, &text);
+    fprintf(stderr, isatty(STDERR_FILENO) ? "\r\033[K%s" : "%s\n", line);
+    fflush(stderr);
+    p->shown = true;
+    p->last_draw = t;
+    return console_interrupted();
+}
+
+void console_progress_end(struct console_progress *p)
+{
+    if (p->shown)
+        clear_line();
+    p->shown = false;
+}
+
+/* ---- pictures -------------------------------------------------------------------------------- */
+
+static const char *lookup(void *user, const char *name)
+{
+    (void)user;
+    return getenv(name);
+}
+
+int console_show(dl_context *cx, const dl_picture *picture)
+{
+    struct buffer text = {0};
+    const int columns = terminal_columns(STDOUT_FILENO);
+    clear_line();
+    if (picture->layer < 0)
+        buffer_format(&text, "prompt %zu, native, seed %llu\n", picture->prompt,
+                      (unsigned long long)picture->seed);
+    else
+        buffer_format(&text, "prompt %zu, layer %d, seed %llu\n", picture->prompt, picture->layer,
+                      (unsigned long long)picture->seed);
+    int status = term_picture(cx, &text, term_detect(lookup, NULL), picture->rgb, picture->width,
+                              picture->height, columns < 64 ? columns : 64);
+    if (status == DL_OK)
+        status = buffer_check(cx, &text, "picture");
+    if (status == DL_OK)
+        fwrite(text.data, 1, text.length, stdout);
+    fflush(stdout);
+    buffer_free(&text);
+    return status;
+}

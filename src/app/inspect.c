@@ -1,0 +1,180 @@
+/* dlens inspect: what a model is, and what a lens on it costs here. */
+#include "app/commands.h"
+#include "app/inputs.h"
+
+#include "out/progress.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The cost of a run on this machine. */
+struct estimate {
+    dl_plan plan;
+    double picture_seconds, lens_seconds; /* at the speed of the machine's matrix product */
+};
+
+/* Networks reach about this share of the matrix product's speed (bench/README.md). */
+static const double EFFICIENCY = 0.8;
+
+static int make_estimate(const struct invocation *call, dl_model *model, struct estimate *out)
+{
+    struct inputs inputs = {0};
+    dl_model_info info;
+    double speed;
+    dl_model_describe(model, &info);
+    int status = inputs_read(call->cx, model, call->options, &inputs);
+    if (status == DL_OK)
+        status = dl_plan_picture(call->cx, model, &inputs.options, &out->plan);
+    if (status == DL_OK)
+        status = dl_measure_speed(call->cx, &speed);
+    if (status == DL_OK) {
+        const double picture = out->plan.step * info.steps + out->plan.decode;
+        out->picture_seconds = picture / (speed * EFFICIENCY);
+        out->lens_seconds =
+            (picture * (info.layers + 1) + 2 * out->plan.encode) / (speed * EFFICIENCY);
+    }
+    inputs_free(&inputs);
+    return status;
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+static void print_tensors(const dl_model *model, size_t component)
+{
+    dl_tensor_info t;
+    for (size_t i = 0; dl_model_tensor(model, component, i, &t) == DL_OK; i++) {
+        printf("    %-5s [", t.dtype);
+        for (size_t d = 0; d < t.ndim; d++)
+            printf("%s%zu", d ? "," : "", t.shape[d]);
+        printf("] %s\n", t.name);
+    }
+}
+
+static void print_components(const dl_model *model, int tensors)
+{
+    dl_component c;
+    for (size_t i = 0; dl_model_component(model, i, &c) == DL_OK; i++) {
+        if (!c.file) {
+            printf("  %-13s %s\n", c.name, c.class_name);
+            continue;
+        }
+        printf("  %-13s %-22s %9.2f M parameters, %s, %.1f MB\n", c.name, c.class_name,
+               (double)c.parameters / 1e6, c.dtype ? c.dtype : "-", (double)c.bytes / 1e6);
+        if (tensors)
+            print_tensors(model, i);
+    }
+}
+
+static void print_text(const struct invocation *call, const dl_model *model,
+                       const struct estimate *e)
+{
+    dl_model_info m;
+    char picture[48], whole[48];
+    dl_model_describe(model, &m);
+    duration_text(picture, sizeof picture, e->picture_seconds);
+    duration_text(whole, sizeof whole, e->lens_seconds);
+    printf("%s\n", m.path);
+    printf("  family        %s\n", m.family);
+    printf("  encoder       %s: %d layers (hidden states 0 to %d), %d tokens x %d\n", m.encoder,
+           m.layers, m.layers, m.tokens, m.hidden_size);
+    printf("  pictures      %d x %d pixels, latents %d x %d x %d\n", m.width, m.height,
+           m.latent_channels, m.height / m.latent_scale, m.width / m.latent_scale);
+    printf("  settings      %s, %d steps, guidance %g\n", m.sampler, m.steps, m.guidance);
+    print_components(model, call->options->tensors);
+    printf("  memory        %.0f MB beside the weights' file pages\n",
+           (double)e->plan.bytes / 1e6 + 1);
+    printf("  work          encoder %.2f, step %.2f, decoder %.2f GFLOP\n", 2e-9 * e->plan.encode,
+           2e-9 * e->plan.step, 2e-9 * e->plan.decode);
+    printf("  time here     about %s a picture, %s a lens over all layers\n", picture, whole);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static cJSON *tensors_json(const dl_model *model, size_t component)
+{
+    cJSON *list = cJSON_CreateArray();
+    dl_tensor_info t;
+    for (size_t i = 0; dl_model_tensor(model, component, i, &t) == DL_OK; i++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "name", t.name);
+        cJSON_AddStringToObject(o, "dtype", t.dtype);
+        cJSON *shape = cJSON_AddArrayToObject(o, "shape");
+        for (size_t d = 0; d < t.ndim; d++)
+            cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t.shape[d]));
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+static cJSON *components_json(const dl_model *model, int tensors)
+{
+    cJSON *list = cJSON_CreateArray();
+    dl_component c;
+    for (size_t i = 0; dl_model_component(model, i, &c) == DL_OK; i++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "name", c.name);
+        cJSON_AddStringToObject(o, "class", c.class_name);
+        if (c.file) {
+            cJSON_AddStringToObject(o, "file", c.file);
+            cJSON_AddNumberToObject(o, "parameters", (double)c.parameters);
+            cJSON_AddNumberToObject(o, "bytes", (double)c.bytes);
+            cJSON_AddStringToObject(o, "dtype", c.dtype ? c.dtype : "");
+        }
+        if (tensors)
+            cJSON_AddItemToObject(o, "tensors", tensors_json(model, i));
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+static int print_object(const struct invocation *call, const dl_model *model,
+                        const struct estimate *e)
+{
+    dl_model_info m;
+    cJSON *o = cJSON_CreateObject();
+    dl_model_describe(model, &m);
+    cJSON_AddStringToObject(o, "path", m.path);
+    cJSON_AddStringToObject(o, "family", m.family);
+    cJSON_AddStringToObject(o, "encoder", m.encoder);
+    cJSON_AddNumberToObject(o, "layers", m.layers);
+    cJSON_AddNumberToObject(o, "tokens", m.tokens);
+    cJSON_AddNumberToObject(o, "hidden_size", m.hidden_size);
+    cJSON_AddNumberToObject(o, "width", m.width);
+    cJSON_AddNumberToObject(o, "height", m.height);
+    cJSON_AddNumberToObject(o, "latent_channels", m.latent_channels);
+    cJSON_AddNumberToObject(o, "latent_scale", m.latent_scale);
+    cJSON_AddStringToObject(o, "sampler", m.sampler);
+    cJSON_AddNumberToObject(o, "steps", m.steps);
+    cJSON_AddNumberToObject(o, "guidance", m.guidance);
+    cJSON_AddItemToObject(o, "components", components_json(model, call->options->tensors));
+    cJSON_AddNumberToObject(o, "memory_bytes", (double)e->plan.bytes);
+    cJSON_AddNumberToObject(o, "encode_flop", 2 * e->plan.encode);
+    cJSON_AddNumberToObject(o, "step_flop", 2 * e->plan.step);
+    cJSON_AddNumberToObject(o, "decode_flop", 2 * e->plan.decode);
+    cJSON_AddNumberToObject(o, "picture_seconds", e->picture_seconds);
+    cJSON_AddNumberToObject(o, "lens_seconds", e->lens_seconds);
+    return print_json(call, o);
+}
+
+int command_inspect(const struct invocation *call)
+{
+    dl_model *model = NULL;
+    struct estimate estimate = {0};
+    struct options options = *call->options;
+    if (options.argument_count > 1)
+        return fail(call->cx, DL_USAGE, "MODEL: one is wanted, %zu are given",
+                    options.argument_count);
+    if (options.argument_count)
+        options.model = options.arguments[0];
+    const struct invocation inner = {call->cx, &options, call->argc, call->argv};
+    int status = open_model(&inner, &model);
+    if (status == DL_OK)
+        status = make_estimate(&inner, model, &estimate);
+    if (status == DL_OK && options.json)
+        status = print_object(&inner, model, &estimate);
+    else if (status == DL_OK)
+        print_text(&inner, model, &estimate);
+    dl_model_close(model);
+    return status;
+}

@@ -1,0 +1,46 @@
+/* The command line: one table of options for all commands. */
+#ifndef DLENS_APP_OPTIONS_H
+#define DLENS_APP_OPTIONS_H
+
+#include "base/context.h"
+
+/* Commands as bits, so that an option can say where it makes sense. */
+enum {
+    CMD_LENS = 1 << 0,
+    CMD_GENERATE = 1 << 1,
+    CMD_ENCODE = 1 << 2,
+    CMD_TOKENIZE = 1 << 3,
+    CMD_INSPECT = 1 << 4,
+    CMD_BENCH = 1 << 5,
+    CMD_ALL = (1 << 6) - 1,
+    CMD_PICTURES = CMD_LENS | CMD_GENERATE
+};
+
+enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
+
+/* What the user said; NULL or 0 where nothing was said. Strings point into argv. */
+struct options {
+    const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise,
+        *latents, *precision, *size, *max_memory, *prompts_file, *progress;
+    const char *seed_list; /* --seed */
+    long seed_count;       /* --seeds */
+    long steps, threads, encoder, repeats;
+    double guidance, eta; /* guidance -1: not given */
+    int native, json, quiet, verbose, no_color, overwrite, show, tensors, help;
+    const char **arguments; /* what is no option: prompts, a model; owned */
+    size_t argument_count;
+};
+
+/* Parses argv[first..argc). `command` is one of the CMD_ bits. DL_USAGE with the option at fault.
+ * Freed with options_free, also after failure. */
+int options_parse(dl_context *cx, int argc, char *const *argv, int first, int command,
+                  struct options *out);
+void options_free(struct options *options);
+
+/* Prints the options that a command takes. */
+void options_print(int command);
+
+/* The number of single-character changes that make one word the other, at most 99. */
+int edit_distance(const char *a, const char *b);
+
+#endif

@@ -1,0 +1,106 @@
+/* Families: from model_index.json to encoder + conditioning + denoiser + decoder.
+ *
+ * A family is a row of functions. The lens (lens/lens.c) knows only this header: it encodes,
+ * norms, and hands one layer's states to family->sample. A new family is one new file here and a
+ * line in the table of model.c.
+ *
+ * T tokens   D hidden size   C latent channels   h, w latent sides */
+#ifndef DLENS_FAMILY_FAMILY_H
+#define DLENS_FAMILY_FAMILY_H
+
+#include "base/context.h"
+#include "base/json.h"
+#include "text/encoder.h"
+#include "text/tokenizer.h"
+
+/* One layer's conditioning. Pointers are the caller's. */
+struct conditioning {
+    const float *states; /* (T,D) */
+    size_t tokens;       /* T */
+};
+
+struct sample_progress; /* below */
+
+/* What one picture is made from. */
+struct sample_request {
+    struct conditioning positive;
+    struct conditioning negative; /* states NULL: no guidance */
+    uint64_t seed;
+    const float *noise; /* (C,h,w) start noise, NULL: drawn from the seed */
+    size_t width, height; /* in pixels, checked with family->check_size */
+    size_t steps;
+    const char *sampler;
+    double guidance, eta;
+    int (*progress)(void *user, const char *stage, size_t step, size_t steps); /* may be NULL */
+    void *progress_user;
+};
+
+/* What comes out; freed with sample_free. */
+struct sample {
+    float *latents; /* (C,h,w) */
+    size_t channels, h, w;
+    uint8_t *rgb; /* (height,width,3) */
+};
+void sample_free(struct sample *sample);
+
+struct component {
+    const char *name;       /* folder in the model's directory */
+    char *class_name;       /* from model_index.json */
+    const struct store *store; /* its weights, NULL where it has none */
+};
+
+enum { COMPONENTS_MAX = 8 };
+
+struct family {
+    const char *name;
+    const char *const *pipelines; /* values of _class_name that it takes, NULL-terminated */
+    /* Opens the denoiser and decoder into model->parts and fills in the model's own settings;
+     * tokenizer and encoder are open. On failure close is called. */
+    int (*open)(dl_context *cx, dl_model *model, struct config *index);
+    void (*close)(dl_model *model);
+    /* DL_USAGE if the model cannot make pictures of this size. */
+    int (*check_size)(dl_context *cx, const dl_model *model, size_t width, size_t height);
+    /* Conditioning in, picture out. */
+    int (*sample)(dl_context *cx, const dl_model *model, const struct sample_request *request,
+                  struct sample *out);
+    /* One call of the denoiser and of the decoder (see dl_denoise, dl_decode). */
+    int (*denoise)(dl_context *cx, const dl_model *model, float *out, const float *latents,
+                   size_t batch, size_t h, size_t w, float timestep, const float *states,
+                   size_t tokens);
+    int (*decode)(dl_context *cx, const dl_model *model, float *image, const float *latents,
+                  size_t h, size_t w);
+    /* Peak memory of `sample` and the work of its parts (encode is left alone). */
+    int (*plan)(dl_context *cx, const dl_model *model, const struct sample_request *request,
+                dl_plan *plan);
+};
+
+struct dl_model {
+    const struct family *family;
+    char *path;
+    struct tokenizer *tokenizer;
+    struct text_encoder *encoder;
+    size_t tokens; /* T: prompts are padded to this length */
+    struct component components[COMPONENTS_MAX];
+    size_t component_count;
+    void *parts; /* the family's */
+    /* the model's own settings */
+    size_t width, height, latent_channels, latent_scale;
+    size_t steps;
+    double guidance;
+    const char *sampler; /* a name from sampler_names() */
+};
+
+extern const struct family family_stable_diffusion;
+
+/* Class of component `name` in an open model_index.json, e.g. "CLIPTextModel"; NULL where the
+ * pipeline has none ([null, null] or no entry). */
+const char *index_class(const struct config *index, const char *name);
+
+/* Notes a component for inspection. */
+int model_add_component(dl_context *cx, dl_model *model, const char *name, const char *class_name,
+                        const struct store *store);
+
+int model_open(dl_context *cx, const char *path, dl_model **out);
+void model_close(dl_model *model);
+
+#endif

@@ -1,0 +1,235 @@
+/* The folder of a run: is it free, does it hold this run (then it is resumed), another one, or
+ * files that are none of ours? */
+#include "lens/manifest.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "out/png.h"
+
+#include <cjson/cJSON.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MANIFEST_BYTES_MAX = 256 << 20 };
+
+/* ---- is it the same run? --------------------------------------------------------------------- */
+
+/* The parts of a manifest that say what a run is. The new one is printed and parsed again, so that
+ * both sides have passed through the same text. */
+static bool same_run(const cJSON *manifest, const cJSON *there, char what[256])
+{
+    static const char *const parts[] = {"schema", "model", "options", "prompts"};
+    char *text = cJSON_PrintUnformatted(manifest);
+    cJSON *mine = text ? cJSON_Parse(text) : NULL;
+    bool same = mine != NULL;
+    cJSON_free(text);
+    for (size_t i = 0; same && i < sizeof parts / sizeof parts[0]; i++) {
+        const cJSON *a = cJSON_GetObjectItemCaseSensitive(mine, parts[i]);
+        const cJSON *b = cJSON_GetObjectItemCaseSensitive(there, parts[i]);
+        same = a && b && cJSON_Compare(a, b, true);
+        if (same)
+            continue;
+        snprintf(what, 256, "%s", parts[i]);
+        const cJSON *entry; /* the first setting that differs */
+        cJSON_ArrayForEach(entry, a) {
+            if (!entry->string)
+                break;
+            if (!cJSON_Compare(entry, cJSON_GetObjectItemCaseSensitive(b, entry->string), true)) {
+                snprintf(what, 256, "%s", entry->string);
+                break;
+            }
+        }
+    }
+    cJSON_Delete(mine);
+    return same;
+}
+
+/* Times and flags of one picture that the manifest lists. */
+static void take_image(struct grid *grid, const cJSON *image)
+{
+    const cJSON *file = cJSON_GetObjectItemCaseSensitive(image, "file");
+    const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(image, "seconds");
+    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
+    for (size_t i = 0; cJSON_IsString(file) && i < count; i++) {
+        struct cell *cell = &grid->cells[i];
+        if (strcmp(cell->file, file->valuestring) != 0)
+            continue;
+        if (cJSON_IsNumber(seconds))
+            cell->seconds = seconds->valuedouble;
+        return;
+    }
+}
+
+/* What is there by its final name is complete; it is read all the same, as a disk may have lost
+ * it, and for its flags. */
+static void take_files(dl_context *cx, struct grid *grid, const char *folder)
+{
+    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
+    for (size_t i = 0; i < count; i++) {
+        struct cell *cell = &grid->cells[i];
+        char *path = path_join(folder, cell->file);
+        struct image image = {0};
+        if (path && file_exists(path) && png_read(cx, path, DL_FAILED, &image) == DL_OK &&
+            image.width == (int)grid->settings->width &&
+            image.height == (int)grid->settings->height) {
+            cell->made = true;
+            cell->flag_count = image_flags(image.rgb, image.width, image.height, cell->flags);
+        } else {
+            cell->seconds = -1;
+        }
+        image_free(&image);
+        free(path);
+    }
+}
+
+/* ---- what lies in the folder ----------------------------------------------------------------- */
+
+static bool is_sheet(const char *name)
+{
+    unsigned prompt;
+    int end = 0;
+    if (strcmp(name, "sheet.png") == 0)
+        return true;
+    return sscanf(name, "sheet-%u.png%n", &prompt, &end) == 1 && end && !name[end];
+}
+
+/* A top-level name that a run makes: its own files, a prompt's folder, the latents. Names with a
+ * dot in front (temporary files, what file managers leave) are nobody's. */
+static bool is_ours(const struct grid *grid, const char *name, const char *latents_file)
+{
+    const char *latents = latents_file ? strrchr(latents_file, '/') : NULL;
+    latents = latents ? latents + 1 : latents_file;
+    if (name[0] == '.' || strcmp(name, "manifest.json") == 0 || strcmp(name, "index.html") == 0 ||
+        is_sheet(name) || (latents && strcmp(name, latents) == 0))
+        return true;
+    for (size_t p = 0; p < grid->prompt_count; p++) {
+        const char *file = grid_at(grid, p, 0, 0)->file;
+        const size_t length = strcspn(file, "/");
+        if (strlen(name) == length && strncmp(name, file, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Counts the entries; the first foreign one goes to `what`. */
+static size_t count_entries(const char *folder, const struct grid *grid, const char *latents_file,
+                            bool *foreign, char what[256])
+{
+    size_t count = 0;
+    DIR *dir = opendir(folder);
+    *foreign = false;
+    for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
+        if (e->d_name[0] == '.')
+            continue;
+        count++;
+        if (!*foreign && !is_ours(grid, e->d_name, latents_file)) {
+            *foreign = true;
+            snprintf(what, 256, "%.250s", e->d_name);
+        }
+    }
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manifest,
+                   struct grid *grid, const char *latents_file, enum folder_state *state,
+                   char what[256])
+{
+    bool foreign;
+    what[0] = '\0';
+    *state = FOLDER_FREE;
+    if (file_exists(folder))
+        return fail(cx, DL_USAGE, "%s: is a file, not a folder", folder);
+    const size_t entries = count_entries(folder, grid, latents_file, &foreign, what);
+    if (!entries)
+        return DL_OK;
+    char *path = path_join(folder, "manifest.json");
+    if (!path)
+        return fail_memory(cx, "manifest.json", 0);
+    cJSON *there = NULL;
+    if (!file_exists(path)) {
+        *state = FOLDER_FOREIGN;
+        if (!foreign)
+            snprintf(what, 256, "pictures without a manifest.json");
+    } else if (json_read(cx, path, MANIFEST_BYTES_MAX, &there) != DL_OK) {
+        *state = FOLDER_OTHER;
+        snprintf(what, 256, "manifest.json, which cannot be read");
+    } else if (!same_run(manifest, there, what)) {
+        *state = FOLDER_OTHER;
+    } else if (foreign) {
+        *state = FOLDER_FOREIGN;
+    } else {
+        const cJSON *image;
+        *state = FOLDER_SAME;
+        cJSON_ArrayForEach(image, cJSON_GetObjectItemCaseSensitive(there, "images"))
+            take_image(grid, image);
+        take_files(cx, grid, folder);
+    }
+    cJSON_Delete(there);
+    free(path);
+    return DL_OK;
+}
+
+/* ---- overwriting ----------------------------------------------------------------------------- */
+
+/* A name that stays inside the folder. */
+static bool is_inside(const char *file)
+{
+    return file[0] && file[0] != '/' && strncmp(file, "../", 3) != 0 && !strstr(file, "/../");
+}
+
+static void remove_file(const char *folder, const char *file)
+{
+    char *path = path_join(folder, file);
+    if (path)
+        unlink(path);
+    free(path);
+}
+
+/* Removes FOLDER/FILE and then the folders above it inside FOLDER that are left empty. */
+static void remove_picture(const char *folder, const char *file)
+{
+    char *name = strdup(file);
+    remove_file(folder, file);
+    for (char *slash = name ? strrchr(name, '/') : NULL; slash; slash = strrchr(name, '/')) {
+        *slash = '\0';
+        char *path = path_join(folder, name);
+        if (path)
+            rmdir(path); /* refuses what is not empty */
+        free(path);
+    }
+    free(name);
+}
+
+int folder_clear(dl_context *cx, const char *folder)
+{
+    char *path = path_join(folder, "manifest.json");
+    cJSON *there = NULL;
+    if (!path)
+        return fail_memory(cx, "manifest.json", 0);
+    if (file_exists(path) && json_read(cx, path, MANIFEST_BYTES_MAX, &there) == DL_OK) {
+        const cJSON *image;
+        cJSON_ArrayForEach(image, cJSON_GetObjectItemCaseSensitive(there, "images")) {
+            const cJSON *file = cJSON_GetObjectItemCaseSensitive(image, "file");
+            if (cJSON_IsString(file) && is_inside(file->valuestring))
+                remove_picture(folder, file->valuestring);
+        }
+        char sheet[32];
+        const int prompts =
+            cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(there, "prompts"));
+        for (int p = 0; p < prompts; p++) {
+            snprintf(sheet, sizeof sheet, "sheet-%d.png", p);
+            remove_file(folder, sheet);
+        }
+        remove_file(folder, "sheet.png");
+        remove_file(folder, "index.html");
+        remove_file(folder, "manifest.json");
+    }
+    cJSON_Delete(there);
+    free(path);
+    return DL_OK;
+}

@@ -1,0 +1,258 @@
+/* manifest.json: building, writing. (Reading and comparing: folder.c.) */
+#include "lens/manifest.h"
+
+#include "base/file.h"
+#include "out/buffer.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+/* ---- the grid of pictures -------------------------------------------------------------------- */
+
+void slug(char out[48], const char *prompt)
+{
+    size_t n = 0;
+    for (const char *p = prompt; *p && n < 40; p++) {
+        const unsigned char c = (unsigned char)*p;
+        const bool upper = c >= 'A' && c <= 'Z';
+        if (upper || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+            out[n++] = (char)(upper ? c - 'A' + 'a' : c);
+        else if (n && out[n - 1] != '-')
+            out[n++] = '-';
+    }
+    while (n && out[n - 1] == '-')
+        n--;
+    out[n] = '\0';
+    if (!n)
+        strcpy(out, "prompt");
+}
+
+struct cell *grid_at(const struct grid *grid, size_t prompt, size_t seed, size_t layer)
+{
+    return &grid->cells[(prompt * grid->seed_count + seed) * grid->layer_count + layer];
+}
+
+int grid_layer(const struct grid *grid, size_t layer)
+{
+    return layer < grid->settings->layer_count ? grid->settings->layers[layer] : -1;
+}
+
+struct cell *grid_find(const struct grid *grid, size_t prompt, uint64_t seed, int layer)
+{
+    for (size_t s = 0; s < grid->seed_count; s++)
+        for (size_t l = 0; grid->settings->seeds[s] == seed && l < grid->layer_count; l++)
+            if (grid_layer(grid, l) == layer)
+                return grid_at(grid, prompt, s, l);
+    return NULL;
+}
+
+bool grid_complete(const struct grid *grid)
+{
+    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
+    for (size_t i = 0; i < count; i++)
+        if (!grid->cells[i].made)
+            return false;
+    return true;
+}
+
+static int name_cell(dl_context *cx, const struct grid *grid, size_t p, size_t s, size_t l)
+{
+    char prompt[48], layer[32], path[160];
+    slug(prompt, grid->prompts[p]);
+    if (grid_layer(grid, l) < 0)
+        strcpy(layer, "native");
+    else
+        snprintf(layer, sizeof layer, "layer-%02d", grid_layer(grid, l));
+    snprintf(path, sizeof path, "%zu-%s/seed-%" PRIu64 "/%s.png", p, prompt,
+             grid->settings->seeds[s], layer);
+    struct cell *cell = grid_at(grid, p, s, l);
+    cell->seconds = -1;
+    cell->file = strdup(path);
+    return cell->file ? DL_OK : fail_memory(cx, path, strlen(path) + 1);
+}
+
+int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings,
+              const char *const *prompts, size_t prompt_count)
+{
+    size_t count;
+    memset(grid, 0, sizeof *grid);
+    grid->settings = settings;
+    grid->prompts = prompts;
+    grid->prompt_count = prompt_count;
+    grid->seed_count = settings->seed_count;
+    grid->layer_count = settings->layer_count + (settings->native ? 1 : 0);
+    if (!size_mul(prompt_count, grid->seed_count, &count) ||
+        !size_mul(count, grid->layer_count, &count))
+        return fail(cx, DL_USAGE, "%zu prompts, %zu seeds, %zu layers: too many pictures",
+                    prompt_count, grid->seed_count, grid->layer_count);
+    DL_TRY(allocate(cx, "list of pictures", count, sizeof *grid->cells, (void **)&grid->cells));
+    for (size_t p = 0; p < prompt_count; p++)
+        for (size_t s = 0; s < grid->seed_count; s++)
+            for (size_t l = 0; l < grid->layer_count; l++)
+                DL_TRY(name_cell(cx, grid, p, s, l));
+    return DL_OK;
+}
+
+void grid_free(struct grid *grid)
+{
+    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
+    for (size_t i = 0; grid->cells && i < count; i++)
+        free(grid->cells[i].file);
+    free(grid->cells);
+    memset(grid, 0, sizeof *grid);
+}
+
+/* ---- building -------------------------------------------------------------------------------- */
+
+/* A whole number of 64 bits, which a double could not hold. */
+static cJSON *json_u64(uint64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    return cJSON_CreateRaw(text);
+}
+
+/* A string that may come from the command line or the file system: made valid UTF-8, without
+ * which the file would not be JSON. */
+static cJSON *json_text(const char *text)
+{
+    struct buffer b = {0};
+    buffer_utf8(&b, text);
+    cJSON *string = cJSON_CreateString(b.data ? b.data : "");
+    buffer_free(&b);
+    return string;
+}
+
+static cJSON *model_json(const dl_model *model)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddItemToObject(o, "path", json_text(model->path));
+    cJSON_AddStringToObject(o, "family", model->family->name);
+    cJSON_AddStringToObject(o, "encoder", model->encoder->class_name);
+    cJSON_AddNumberToObject(o, "layers", (double)model->encoder->layers);
+    return o;
+}
+
+/* Start noise given by the caller is recorded by its checksum. */
+static cJSON *noise_json(const dl_model *model, const struct settings *s)
+{
+    char text[16];
+    if (!s->noise)
+        return cJSON_CreateNull();
+    const size_t values = model->latent_channels * (s->width / model->latent_scale) *
+                          (s->height / model->latent_scale);
+    snprintf(text, sizeof text, "crc32:%08lx",
+             (unsigned long)crc32_z(0, (const unsigned char *)s->noise,
+                                    values * sizeof *s->noise));
+    return cJSON_CreateString(text);
+}
+
+static cJSON *options_json(const dl_model *model, const struct settings *s)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddItemToObject(o, "layers", cJSON_CreateIntArray(s->layers, (int)s->layer_count));
+    cJSON *skip = cJSON_AddArrayToObject(o, "skip_layers");
+    for (size_t k = 0; s->skip && k < model->encoder->layers; k++)
+        if (s->skip[k])
+            cJSON_AddItemToArray(skip, cJSON_CreateNumber((double)k + 1));
+    cJSON *seeds = cJSON_AddArrayToObject(o, "seeds");
+    for (size_t i = 0; i < s->seed_count; i++)
+        cJSON_AddItemToArray(seeds, json_u64(s->seeds[i]));
+    cJSON_AddNumberToObject(o, "steps", (double)s->steps);
+    cJSON_AddStringToObject(o, "sampler", s->sampler);
+    cJSON_AddNumberToObject(o, "guidance", s->guidance);
+    cJSON_AddNumberToObject(o, "eta", s->eta);
+    cJSON_AddNumberToObject(o, "width", (double)s->width);
+    cJSON_AddNumberToObject(o, "height", (double)s->height);
+    cJSON_AddStringToObject(o, "negative", s->negative);
+    cJSON_AddStringToObject(o, "norm", s->norm ? "final" : "none");
+    cJSON_AddBoolToObject(o, "native", s->native);
+    cJSON_AddItemToObject(o, "noise", noise_json(model, s));
+    return o;
+}
+
+static int add_prompt(dl_context *cx, cJSON *prompts, const dl_model *model, const char *text,
+                      size_t index)
+{
+    struct tokens tokens = {0};
+    DL_TRY(tokenize(cx, model->tokenizer, text, strlen(text), model->tokens, &tokens));
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "index", (double)index);
+    cJSON_AddStringToObject(o, "text", text);
+    cJSON *list = cJSON_AddArrayToObject(o, "tokens");
+    for (size_t i = 0; i < tokens.count; i++) {
+        cJSON *token = cJSON_CreateObject();
+        cJSON_AddNumberToObject(token, "id", tokens.ids[i]);
+        cJSON_AddStringToObject(token, "piece", tokens.pieces[i]);
+        cJSON_AddItemToArray(list, token);
+    }
+    if (tokens.cut)
+        cJSON_AddStringToObject(o, "cut", tokens.cut);
+    tokens_free(&tokens);
+    cJSON_AddItemToArray(prompts, o);
+    return DL_OK;
+}
+
+int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
+                   const dl_run *run, struct cJSON **out)
+{
+    cJSON *m = *out = cJSON_CreateObject();
+    cJSON_AddNumberToObject(m, "schema", 1);
+    cJSON_AddStringToObject(m, "version", DLENS_VERSION);
+    cJSON *command = cJSON_AddArrayToObject(m, "command");
+    for (size_t i = 0; i < run->command_count; i++)
+        cJSON_AddItemToArray(command, json_text(run->command[i]));
+    cJSON_AddItemToObject(m, "model", model_json(model));
+    cJSON_AddItemToObject(m, "options", options_json(model, grid->settings));
+    cJSON *prompts = cJSON_AddArrayToObject(m, "prompts");
+    for (size_t p = 0; p < grid->prompt_count; p++)
+        DL_TRY(add_prompt(cx, prompts, model, grid->prompts[p], p));
+    return prompts ? DL_OK : fail_memory(cx, "manifest", 0);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static cJSON *images_json(const struct grid *grid)
+{
+    cJSON *images = cJSON_CreateArray();
+    for (size_t p = 0; p < grid->prompt_count; p++)
+        for (size_t s = 0; s < grid->seed_count; s++)
+            for (size_t l = 0; l < grid->layer_count; l++) {
+                const struct cell *cell = grid_at(grid, p, s, l);
+                if (!cell->made)
+                    continue;
+                cJSON *o = cJSON_CreateObject();
+                cJSON_AddNumberToObject(o, "prompt", (double)p);
+                cJSON_AddItemToObject(o, "seed", json_u64(grid->settings->seeds[s]));
+                cJSON_AddNumberToObject(o, "layer", grid_layer(grid, l));
+                cJSON_AddStringToObject(o, "file", cell->file);
+                cJSON_AddItemToObject(o, "seconds",
+                                      cell->seconds < 0 ? cJSON_CreateNull()
+                                                        : cJSON_CreateNumber(cell->seconds));
+                cJSON *flags = cJSON_AddArrayToObject(o, "flags");
+                for (size_t f = 0; f < cell->flag_count; f++)
+                    cJSON_AddItemToArray(flags, cJSON_CreateString(cell->flags[f]));
+                cJSON_AddItemToArray(images, o);
+            }
+    return images;
+}
+
+int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *grid,
+                   const char *folder)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(manifest, "images");
+    cJSON_DeleteItemFromObjectCaseSensitive(manifest, "complete");
+    cJSON_AddItemToObject(manifest, "images", images_json(grid));
+    cJSON_AddBoolToObject(manifest, "complete", grid_complete(grid));
+    char *path = path_join(folder, "manifest.json");
+    char *text = cJSON_Print(manifest);
+    int status = path && text ? file_write(cx, path, text, strlen(text))
+                              : fail_memory(cx, "manifest.json", 0);
+    cJSON_free(text);
+    free(path);
+    return status;
+}

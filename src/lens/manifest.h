@@ -1,0 +1,66 @@
+/* manifest.json: everything needed to run a lens again, and what was made. Always valid JSON on
+ * disk. Its model, options and prompts decide whether a folder holds "the same run". */
+#ifndef DLENS_LENS_MANIFEST_H
+#define DLENS_LENS_MANIFEST_H
+
+#include "lens/settings.h"
+#include "out/flags.h"
+
+struct cJSON;
+
+/* One picture of a run. */
+struct cell {
+    char *file;     /* relative to the folder: "0-a-dog/seed-0/layer-04.png" */
+    bool made;      /* the file is there */
+    double seconds; /* it took; negative: not known */
+    const char *flags[IMAGE_FLAGS_MAX];
+    size_t flag_count;
+};
+
+/* A run over prompts, seeds and layers: cells (prompts,seeds,layers), the layers being the chosen
+ * ones and, with native, layer -1 behind them. */
+struct grid {
+    const struct settings *settings;
+    const char *const *prompts; /* borrowed */
+    size_t prompt_count, seed_count, layer_count;
+    struct cell *cells;
+};
+
+int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings,
+              const char *const *prompts, size_t prompt_count);
+void grid_free(struct grid *grid);
+struct cell *grid_at(const struct grid *grid, size_t prompt, size_t seed, size_t layer);
+int grid_layer(const struct grid *grid, size_t layer); /* its number; -1: native */
+struct cell *grid_find(const struct grid *grid, size_t prompt, uint64_t seed, int layer);
+bool grid_complete(const struct grid *grid);
+
+/* "a-red-dog": lower-case ASCII letters and digits, the rest as single hyphens; at most 40 bytes;
+ * "prompt" where nothing is left. */
+void slug(char out[48], const char *prompt);
+
+/* The manifest without its pictures: schema, version, command, model, options, prompts. */
+int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
+                   const dl_run *run, struct cJSON **out);
+
+/* Writes FOLDER/manifest.json with the grid's pictures. */
+int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *grid,
+                   const char *folder);
+
+/* What a folder is to a run. */
+enum folder_state {
+    FOLDER_FREE,  /* not there, or empty */
+    FOLDER_SAME,  /* holds this run, whole or in part */
+    FOLDER_OTHER, /* holds a run with other settings */
+    FOLDER_FOREIGN /* holds files that no run has made */
+};
+
+/* Compares; *what names the setting or file that differs (a short text in a buffer of the
+ * caller's). With FOLDER_SAME, times and flags of the pictures are taken into the grid. */
+int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manifest,
+                   struct grid *grid, const char *latents_file, enum folder_state *state,
+                   char what[256]);
+
+/* Removes the pictures, sheets and report that the manifest in `folder` lists. */
+int folder_clear(dl_context *cx, const char *folder);
+
+#endif

@@ -1,0 +1,309 @@
+/* What people see of a run: contact sheets and the report, made from the pictures on disk. */
+#include "lens/run.h"
+
+#include "base/file.h"
+#include "out/buffer.h"
+#include "out/html.h"
+#include "out/png.h"
+#include "out/sheet.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Thumbnails are smaller where there are many, so that memory and the page stay in bounds. */
+static int thumbnail_side(size_t pictures)
+{
+    return pictures <= 400 ? REPORT_THUMBNAIL : pictures <= 1600 ? REPORT_THUMBNAIL / 2 : 64;
+}
+
+struct presentation {
+    dl_context *cx;
+    const dl_model *model;
+    const struct grid *grid;
+    const char *folder;
+    const dl_run *run;
+    struct image *thumbnails;   /* (cells) */
+    char (*row_labels)[32];     /* (seeds) */
+    char (*column_labels)[16];  /* (layers) */
+    const char **rows, **columns;
+    int *layers; /* (layers) */
+};
+
+static int load_thumbnails(struct presentation *p)
+{
+    const struct grid *g = p->grid;
+    const size_t count = g->prompt_count * g->seed_count * g->layer_count;
+    DL_TRY(allocate(p->cx, "thumbnails", count, sizeof *p->thumbnails, (void **)&p->thumbnails));
+    for (size_t i = 0; i < count; i++) {
+        struct image full = {0};
+        if (!g->cells[i].made)
+            continue;
+        char *path = path_join(p->folder, g->cells[i].file);
+        int status = path ? png_read(p->cx, path, DL_FAILED, &full)
+                          : fail_memory(p->cx, g->cells[i].file, 0);
+        if (status == DL_OK)
+            status = image_thumbnail(p->cx, full.rgb, full.width, full.height,
+                                     thumbnail_side(count), &p->thumbnails[i]);
+        image_free(&full);
+        free(path);
+        DL_TRY(status);
+    }
+    return DL_OK;
+}
+
+static int make_labels(struct presentation *p)
+{
+    const struct grid *g = p->grid;
+    DL_TRY(allocate(p->cx, "labels", g->seed_count, sizeof *p->row_labels,
+                    (void **)&p->row_labels));
+    DL_TRY(allocate(p->cx, "labels", g->layer_count, sizeof *p->column_labels,
+                    (void **)&p->column_labels));
+    DL_TRY(allocate(p->cx, "labels", g->seed_count, sizeof *p->rows, (void **)&p->rows));
+    DL_TRY(allocate(p->cx, "labels", g->layer_count, sizeof *p->columns, (void **)&p->columns));
+    DL_TRY(allocate(p->cx, "labels", g->layer_count, sizeof *p->layers, (void **)&p->layers));
+    for (size_t s = 0; s < g->seed_count; s++) {
+        snprintf(p->row_labels[s], sizeof p->row_labels[s], "seed %" PRIu64,
+                 g->settings->seeds[s]);
+        p->rows[s] = p->row_labels[s];
+    }
+    for (size_t l = 0; l < g->layer_count; l++) {
+        p->layers[l] = grid_layer(g, l);
+        if (p->layers[l] < 0)
+            strcpy(p->column_labels[l], "native");
+        else
+            snprintf(p->column_labels[l], sizeof p->column_labels[l], "%d", p->layers[l]);
+        p->columns[l] = p->column_labels[l];
+    }
+    return DL_OK;
+}
+
+/* The last part of a path: how people know a model. */
+static const char *base_name(const char *path)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    const char *name = path + end;
+    while (name > path && name[-1] != '/')
+        name--;
+    return name;
+}
+
+/* ---- contact sheets -------------------------------------------------------------------------- */
+
+static void sheet_name(const struct grid *grid, size_t prompt, char out[32])
+{
+    if (grid->prompt_count > 1)
+        snprintf(out, 32, "sheet-%zu.png", prompt);
+    else
+        strcpy(out, "sheet.png");
+}
+
+static int write_sheet(struct presentation *p, size_t prompt)
+{
+    const struct grid *g = p->grid;
+    const struct settings *s = g->settings;
+    const size_t count = g->seed_count * g->layer_count;
+    struct sheet_cell *cells = NULL;
+    struct image image = {0};
+    char subtitle[512], name[32];
+    DL_TRY(allocate(p->cx, "sheet", count, sizeof *cells, (void **)&cells));
+    for (size_t i = 0; i < count; i++) {
+        const struct image *t = &p->thumbnails[prompt * count + i];
+        cells[i] = (struct sheet_cell){t->rgb, t->width, t->height};
+    }
+    snprintf(subtitle, sizeof subtitle,
+             "Diffusion Lens \xC2\xB7 %s, %zu layers \xC2\xB7 %s, %zu steps, guidance %g%s",
+             base_name(p->model->path), p->model->encoder->layers, s->sampler, s->steps,
+             s->guidance, s->norm ? "" : " \xC2\xB7 without the final norm");
+    const struct sheet sheet = {
+        .title = g->prompts[prompt],
+        .subtitle = subtitle,
+        .rows = g->seed_count,
+        .columns = g->layer_count,
+        .row_labels = p->rows,
+        .column_labels = p->columns,
+        .column_caption = "layer",
+        .cells = cells,
+    };
+    sheet_name(g, prompt, name);
+    char *path = path_join(p->folder, name);
+    int status = path ? sheet_make(p->cx, &sheet, &image) : fail_memory(p->cx, name, 0);
+    if (status == DL_OK) {
+        const char *const text[] = {"Software", "dlens " DLENS_VERSION, "prompt",
+                                    g->prompts[prompt], NULL};
+        status = png_write(p->cx, path, image.rgb, image.width, image.height, text);
+    }
+    image_free(&image);
+    free(path);
+    free(cells);
+    return status;
+}
+
+/* ---- report ---------------------------------------------------------------------------------- */
+
+/* argv as a line that a shell reads back: words with anything but plain characters in single
+ * quotes. */
+static void quote_command(const dl_run *run, struct buffer *out)
+{
+    for (size_t i = 0; i < run->command_count; i++) {
+        const char *word = run->command[i];
+        const bool plain =
+            word[0] && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                    "0123456789_-./:=,+@%") == strlen(word);
+        buffer_text(out, i ? " " : "");
+        if (plain) {
+            buffer_text(out, word);
+            continue;
+        }
+        buffer_text(out, "'");
+        for (const char *c = word; *c; c++)
+            if (*c == '\'')
+                buffer_text(out, "'\\''");
+            else
+                buffer_bytes(out, c, 1);
+        buffer_text(out, "'");
+    }
+}
+
+/* Whether token i is one that the tokenizer puts around the prompt: written in angle brackets, at
+ * an end. */
+static bool is_frame(const struct tokens *tokens, size_t i)
+{
+    return (i == 0 || i + 1 == tokens->count) && tokens->pieces[i][0] == '<';
+}
+
+/* The tokens of one prompt, for the page. */
+static int report_tokens(struct presentation *p, size_t prompt, struct tokens *tokens,
+                         struct report_prompt *out, char *sheet)
+{
+    const char *text = p->grid->prompts[prompt];
+    struct report_token *list = NULL;
+    DL_TRY(tokenize(p->cx, p->model->tokenizer, text, strlen(text), p->model->tokens, tokens));
+    DL_TRY(allocate(p->cx, "tokens", tokens->count, sizeof *list, (void **)&list));
+    for (size_t i = 0; i < tokens->count; i++)
+        list[i] = (struct report_token){tokens->ids[i], tokens->pieces[i],
+                                        is_frame(tokens, i)};
+    sheet_name(p->grid, prompt, sheet);
+    *out = (struct report_prompt){text, list, tokens->count, tokens->cut, sheet};
+    return DL_OK;
+}
+
+static void report_cells(const struct presentation *p, struct report_cell *cells)
+{
+    const struct grid *g = p->grid;
+    const size_t count = g->prompt_count * g->seed_count * g->layer_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct cell *c = &g->cells[i];
+        const struct image *t = &p->thumbnails[i];
+        cells[i] = (struct report_cell){t->rgb,     t->width, t->height,    c->made ? c->file : NULL,
+                                        c->seconds, c->flags, c->flag_count};
+    }
+}
+
+/* Writes the page once all its parts are there. */
+static int write_page(struct presentation *p, const struct report_prompt *prompts,
+                      const struct report_cell *cells)
+{
+    const struct grid *g = p->grid;
+    const struct settings *s = g->settings;
+    char steps[24], guidance[32], size[64], eta[32];
+    struct buffer command = {0};
+    snprintf(steps, sizeof steps, "%zu", s->steps);
+    snprintf(guidance, sizeof guidance, "%g", s->guidance);
+    snprintf(size, sizeof size, "%zu x %zu pixels", s->width, s->height);
+    snprintf(eta, sizeof eta, "%g", s->eta);
+    const char *const settings[] = {
+        "Sampler", s->sampler, "Steps", steps, "Guidance scale", guidance, "Size", size,
+        "Negative prompt", s->negative[0] ? s->negative : "(empty)",
+        "Conditioning", s->norm ? "final layer norm" : "raw hidden state",
+        s->skip ? "Ablation" : "eta", s->skip ? "blocks left out, see manifest.json" : eta, NULL,
+    };
+    quote_command(p->run, &command);
+    const struct report report = {
+        .version = DLENS_VERSION,
+        .model = base_name(p->model->path),
+        .family = p->model->family->name,
+        .encoder = p->model->encoder->class_name,
+        .encoder_layers = (int)p->model->encoder->layers,
+        .prompts = prompts,
+        .prompt_count = g->prompt_count,
+        .seeds = s->seeds,
+        .seed_count = g->seed_count,
+        .layers = p->layers,
+        .layer_count = g->layer_count,
+        .cells = cells,
+        .width = (int)s->width,
+        .height = (int)s->height,
+        .settings = settings,
+        .command = command.data,
+        .complete = grid_complete(g),
+    };
+    char *path = path_join(p->folder, "index.html");
+    int status = buffer_check(p->cx, &command, "report");
+    if (status == DL_OK)
+        status = path ? report_write(p->cx, path, &report) : fail_memory(p->cx, "index.html", 0);
+    free(path);
+    buffer_free(&command);
+    return status;
+}
+
+static int write_report(struct presentation *p)
+{
+    const struct grid *g = p->grid;
+    const size_t count = g->prompt_count * g->seed_count * g->layer_count;
+    struct report_prompt *prompts = NULL;
+    struct report_cell *cells = NULL;
+    struct tokens *tokens = NULL;
+    char(*sheets)[32] = NULL;
+    int status = allocate(p->cx, "report", g->prompt_count, sizeof *prompts, (void **)&prompts);
+    if (status == DL_OK)
+        status = allocate(p->cx, "report", g->prompt_count, sizeof *tokens, (void **)&tokens);
+    if (status == DL_OK)
+        status = allocate(p->cx, "report", g->prompt_count, sizeof *sheets, (void **)&sheets);
+    if (status == DL_OK)
+        status = allocate(p->cx, "report", count, sizeof *cells, (void **)&cells);
+    for (size_t i = 0; i < g->prompt_count && status == DL_OK; i++)
+        status = report_tokens(p, i, &tokens[i], &prompts[i], sheets[i]);
+    if (status == DL_OK) {
+        report_cells(p, cells);
+        status = write_page(p, prompts, cells);
+    }
+    for (size_t i = 0; i < g->prompt_count; i++) {
+        if (prompts)
+            free((void *)(uintptr_t)prompts[i].tokens);
+        if (tokens)
+            tokens_free(&tokens[i]);
+    }
+    free(prompts);
+    free(tokens);
+    free(sheets);
+    free(cells);
+    return status;
+}
+
+int present(dl_context *cx, const dl_model *model, const struct grid *grid, const char *folder,
+            const dl_run *run)
+{
+    struct presentation p = {
+        .cx = cx, .model = model, .grid = grid, .folder = folder, .run = run};
+    int status = make_labels(&p);
+    if (status == DL_OK)
+        status = load_thumbnails(&p);
+    for (size_t i = 0; i < grid->prompt_count && status == DL_OK; i++)
+        status = write_sheet(&p, i);
+    if (status == DL_OK)
+        status = write_report(&p);
+    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
+    for (size_t i = 0; p.thumbnails && i < count; i++)
+        image_free(&p.thumbnails[i]);
+    free(p.thumbnails);
+    free(p.row_labels);
+    free(p.column_labels);
+    free(p.rows);
+    free(p.columns);
+    free(p.layers);
+    return status;
+}

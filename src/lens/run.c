@@ -1,0 +1,307 @@
+/* A lens into a folder.
+ *
+ * The folder is never in a half-written state: each picture is written under a temporary name and
+ * renamed, the manifest likewise. A run that was stopped in any way goes on with the first picture
+ * that is not there under its final name. */
+#include "lens/run.h"
+
+#include "base/file.h"
+#include "out/png.h"
+#include "store/store.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct folder_run {
+    dl_context *cx;
+    const dl_model *model;
+    const dl_run *run;
+    struct settings settings;
+    struct grid grid;
+    cJSON *manifest;
+    char *folder;
+    size_t made;
+    int status;     /* of a write that failed inside a callback */
+    time_t written; /* when the manifest was last written */
+    /* all final latents, kept until the end: (cells, latent_values); NULL unless wanted */
+    float *latents;
+    size_t latent_values;
+};
+
+/* ---- pictures -------------------------------------------------------------------------------- */
+
+int picture_write(dl_context *cx, const dl_model *model, const struct settings *settings,
+                  const char *prompt, const dl_picture *picture, const char *path)
+{
+    char layer[16], seed[24], steps[24], guidance[32];
+    snprintf(layer, sizeof layer, "%d", picture->layer);
+    snprintf(seed, sizeof seed, "%" PRIu64, picture->seed);
+    snprintf(steps, sizeof steps, "%zu", settings->steps);
+    snprintf(guidance, sizeof guidance, "%g", settings->guidance);
+    const char *const text[] = {
+        "Software", "dlens " DLENS_VERSION,
+        "prompt",   prompt,
+        "negative", settings->negative,
+        "model",    model->path,
+        "layer",    picture->layer < 0 ? "native" : layer,
+        "seed",     seed,
+        "sampler",  settings->sampler,
+        "steps",    steps,
+        "guidance", guidance,
+        "norm",     settings->norm ? "final" : "none",
+        NULL,
+    };
+    return png_write(cx, path, picture->rgb, picture->width, picture->height, text);
+}
+
+/* The folder of FOLDER/FILE is made, then the picture. */
+static int write_cell(struct folder_run *r, const struct cell *cell, const dl_picture *picture)
+{
+    char *path = path_join(r->folder, cell->file);
+    if (!path)
+        return fail_memory(r->cx, cell->file, 0);
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    int status = dir_make(r->cx, path);
+    *slash = '/';
+    if (status == DL_OK)
+        status = picture_write(r->cx, r->model, &r->settings, r->grid.prompts[picture->prompt],
+                               picture, path);
+    free(path);
+    return status;
+}
+
+static int on_picture(void *user, const dl_picture *picture)
+{
+    struct folder_run *r = user;
+    struct cell *cell = grid_find(&r->grid, picture->prompt, picture->seed, picture->layer);
+    r->status = write_cell(r, cell, picture);
+    if (r->status != DL_OK)
+        return 1;
+    cell->made = true;
+    cell->seconds = picture->seconds;
+    cell->flag_count =
+        image_flags(picture->rgb, picture->width, picture->height, cell->flags);
+    r->made++;
+    if (r->latents)
+        memcpy(r->latents + (size_t)(cell - r->grid.cells) * r->latent_values, picture->latents,
+               r->latent_values * sizeof *r->latents);
+    /* What is made is found again by its file; the manifest may lag behind by a second. */
+    if (time(NULL) != r->written) {
+        r->status = manifest_write(r->cx, r->manifest, &r->grid, r->folder);
+        r->written = time(NULL);
+    }
+    if (r->status != DL_OK)
+        return 1;
+    return r->run->on_picture ? r->run->on_picture(r->run->on_picture_user, picture) : 0;
+}
+
+static int is_made(void *user, size_t prompt, int layer, uint64_t seed)
+{
+    const struct folder_run *r = user;
+    return grid_find(&r->grid, prompt, seed, layer)->made;
+}
+
+/* ---- latents --------------------------------------------------------------------------------- */
+
+static void latents_name(const struct grid *grid, size_t index, char name[96])
+{
+    const size_t p = index / (grid->seed_count * grid->layer_count);
+    const size_t s = index / grid->layer_count % grid->seed_count;
+    const int layer = grid_layer(grid, index % grid->layer_count);
+    int n = grid->prompt_count > 1 ? snprintf(name, 96, "prompt.%zu.", p) : 0;
+    if (layer < 0)
+        n += snprintf(name + n, 96 - (size_t)n, "native");
+    else
+        n += snprintf(name + n, 96 - (size_t)n, "layer.%d", layer);
+    snprintf(name + n, 96 - (size_t)n, ".seed.%" PRIu64, grid->settings->seeds[s]);
+}
+
+static size_t cell_count(const struct grid *grid)
+{
+    return grid->prompt_count * grid->seed_count * grid->layer_count;
+}
+
+/* Makes room for all latents and takes over those of an earlier, interrupted run; a picture whose
+ * latents are not to be had is made again. */
+static int begin_latents(struct folder_run *r)
+{
+    const struct settings *s = &r->settings;
+    const size_t scale = r->model->latent_scale;
+    struct store *store = NULL;
+    if (!r->run->latents_file)
+        return DL_OK;
+    r->latent_values = r->model->latent_channels * (s->width / scale) * (s->height / scale);
+    DL_TRY(allocate(r->cx, "latents", cell_count(&r->grid), r->latent_values * sizeof(float),
+                    (void **)&r->latents));
+    if (file_exists(r->run->latents_file) &&
+        store_open_file(r->cx, r->run->latents_file, &store) != DL_OK)
+        store = NULL;
+    for (size_t i = 0; i < cell_count(&r->grid); i++) {
+        char name[96];
+        latents_name(&r->grid, i, name);
+        const struct tensor *t = store ? store_find(store, name) : NULL;
+        if (t && t->dtype == DTYPE_F32 && tensor_count(t) == r->latent_values)
+            memcpy(r->latents + i * r->latent_values, t->data,
+                   r->latent_values * sizeof(float));
+        else
+            r->grid.cells[i].made = false;
+    }
+    store_close(store);
+    return DL_OK;
+}
+
+static int write_latents(struct folder_run *r)
+{
+    const size_t count = cell_count(&r->grid), scale = r->model->latent_scale;
+    struct tensor *tensors = NULL;
+    char(*names)[96] = NULL;
+    size_t n = 0;
+    if (!r->latents)
+        return DL_OK;
+    int status = allocate(r->cx, "latents", count, sizeof *tensors, (void **)&tensors);
+    if (status == DL_OK)
+        status = allocate(r->cx, "latents", count, sizeof *names, (void **)&names);
+    for (size_t i = 0; i < count && status == DL_OK; i++) {
+        if (!r->grid.cells[i].made)
+            continue;
+        latents_name(&r->grid, i, names[n]);
+        tensors[n] = (struct tensor){
+            .name = names[n],
+            .dtype = DTYPE_F32,
+            .ndim = 4,
+            .shape = {1, r->model->latent_channels, r->settings.height / scale,
+                      r->settings.width / scale},
+            .data = r->latents + i * r->latent_values,
+        };
+        n++;
+    }
+    if (status == DL_OK)
+        status = store_write(r->cx, r->run->latents_file, tensors, n, NULL);
+    free(tensors);
+    free(names);
+    return status;
+}
+
+/* ---- the folder ------------------------------------------------------------------------------ */
+
+/* The folder given, or lens-out/SLUG, SLUG-2, ... : the first that is free or holds this run. */
+static int choose_folder(struct folder_run *r)
+{
+    char name[96], what[256], base[48];
+    enum folder_state state;
+    slug(base, r->grid.prompts[0]);
+    for (int i = 1; i < 10000; i++) {
+        snprintf(name, sizeof name, i > 1 ? "lens-out/%s-%d" : "lens-out/%s", base, i);
+        free(r->folder);
+        r->folder = strdup(r->run->folder ? r->run->folder : name);
+        if (!r->folder)
+            return fail_memory(r->cx, "folder", sizeof name);
+        DL_TRY(folder_compare(r->cx, r->folder, r->manifest, &r->grid, r->run->latents_file,
+                              &state, what));
+        if (state == FOLDER_FREE || state == FOLDER_SAME)
+            return DL_OK;
+        if (r->run->overwrite)
+            return folder_clear(r->cx, r->folder);
+        if (!r->run->folder)
+            continue;
+        if (state == FOLDER_OTHER)
+            return fail(r->cx, DL_USAGE,
+                        "%s: holds a run with other settings (%s); choose another folder or give "
+                        "--overwrite",
+                        r->folder, what);
+        return fail(r->cx, DL_USAGE,
+                    "%s: holds files that are not a run's (%s); choose another folder or give "
+                    "--overwrite",
+                    r->folder, what);
+    }
+    return fail(r->cx, DL_FAILED, "lens-out: no free folder name for %s", base);
+}
+
+/* Manifest, latents, sheets and report of what is there. After a failure it is tried all the same,
+ * as far as it goes, and the failure's message is kept. */
+static int finish(struct folder_run *r, int status)
+{
+    char message[MESSAGE_MAX];
+    memcpy(message, r->cx->message, sizeof message);
+    int written = manifest_write(r->cx, r->manifest, &r->grid, r->folder);
+    if (written == DL_OK)
+        written = write_latents(r);
+    if (written == DL_OK && (status == DL_OK || status == DL_CANCELLED))
+        written = present(r->cx, r->model, &r->grid, r->folder, r->run);
+    if (status == DL_OK)
+        return written;
+    memcpy(r->cx->message, message, sizeof message);
+    r->cx->status = status;
+    return status;
+}
+
+static int prepare(struct folder_run *r, const dl_options *options, const char *const *prompts,
+                   size_t prompt_count)
+{
+    if (!prompt_count)
+        return fail(r->cx, DL_USAGE, "PROMPT: none is given");
+    DL_TRY(settings_resolve(r->cx, r->model, options, &r->settings));
+    DL_TRY(grid_init(r->cx, &r->grid, &r->settings, prompts, prompt_count));
+    DL_TRY(manifest_begin(r->cx, r->model, &r->grid, r->run, &r->manifest));
+    DL_TRY(choose_folder(r));
+    DL_TRY(dir_make(r->cx, r->folder));
+    return begin_latents(r);
+}
+
+static int fill_result(struct folder_run *r, dl_run_result *result, size_t found)
+{
+    result->report = path_join(r->folder, "index.html");
+    result->manifest = path_join(r->folder, "manifest.json");
+    result->made = r->made;
+    result->found = found;
+    return result->report && result->manifest ? DL_OK : fail_memory(r->cx, "result", 0);
+}
+
+static size_t count_made(const struct grid *grid)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < cell_count(grid); i++)
+        n += grid->cells[i].made;
+    return n;
+}
+
+int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
+             const char *const *prompts, size_t prompt_count, const dl_run *run,
+             dl_run_result *result)
+{
+    struct folder_run r = {.cx = cx, .model = model, .run = run};
+    memset(result, 0, sizeof *result);
+    int status = prepare(&r, options, prompts, prompt_count);
+    if (status == DL_OK) {
+        const size_t found = count_made(&r.grid);
+        const struct lens_callbacks callbacks = {
+            .skip = is_made,
+            .emit = on_picture,
+            .user = &r,
+            .progress = options->progress,
+            .progress_user = options->progress_user,
+            .keep_latents = r.latents != NULL,
+        };
+        status = lens(cx, model, &r.settings, prompts, prompt_count, &callbacks);
+        if (r.status != DL_OK) { /* the stop was ours: a write failed */
+            status = r.status;
+            cx->status = status;
+        }
+        status = finish(&r, status);
+        if (status == DL_OK || status == DL_CANCELLED) {
+            int filled = fill_result(&r, result, found);
+            status = status ? status : filled;
+        }
+    }
+    cJSON_Delete(r.manifest);
+    grid_free(&r.grid);
+    settings_free(&r.settings);
+    free(r.latents);
+    free(r.folder);
+    return status;
+}

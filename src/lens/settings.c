@@ -1,0 +1,105 @@
+/* Resolving options against a model. */
+#include "lens/settings.h"
+
+#include "diffusion/sampler.h"
+#include "lens/select.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS_MAX = 1000, SIDE_MAX = 16384, SEEDS_MAX = 1000000 };
+
+/* --skip-layer names blocks by the layer they make: 1 to L. */
+static int resolve_skip(dl_context *cx, const char *spec, int layers, unsigned char **out)
+{
+    int *chosen = NULL;
+    size_t count = 0;
+    if (!spec || !spec[0])
+        return DL_OK;
+    DL_TRY(parse_layers(cx, spec, layers, &chosen, &count));
+    int status = allocate(cx, "skipped blocks", (size_t)layers, 1, (void **)out);
+    for (size_t i = 0; status == DL_OK && i < count; i++) {
+        if (chosen[i] == 0)
+            status = fail(cx, DL_USAGE, "--skip-layer %s: layer 0 is the embedding, not a block; "
+                                        "blocks are numbered 1 to %d", spec, layers);
+        else
+            (*out)[chosen[i] - 1] = 1;
+    }
+    free(chosen);
+    return status;
+}
+
+static int resolve_seeds(dl_context *cx, const dl_options *options, struct settings *out)
+{
+    out->seed_count = options->seed_count ? options->seed_count : 1;
+    if (out->seed_count > SEEDS_MAX)
+        return fail(cx, DL_USAGE, "--seeds: %zu is more than %d", out->seed_count, SEEDS_MAX);
+    DL_TRY(allocate(cx, "seeds", out->seed_count, sizeof *out->seeds, (void **)&out->seeds));
+    for (size_t i = 0; i < options->seed_count; i++) {
+        out->seeds[i] = options->seeds[i];
+        for (size_t j = 0; j < i; j++)
+            if (out->seeds[j] == out->seeds[i])
+                return fail(cx, DL_USAGE, "--seed: %llu is given twice",
+                            (unsigned long long)out->seeds[i]);
+    }
+    return DL_OK;
+}
+
+static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_options *options,
+                           struct settings *out)
+{
+    if (options->steps < 0 || options->steps > STEPS_MAX)
+        return fail(cx, DL_USAGE, "--steps %d: must be 1 to %d", options->steps, STEPS_MAX);
+    out->sampler = options->sampler ? options->sampler : model->sampler;
+    if (!sampler_find(out->sampler)) {
+        char names[256] = "";
+        for (const char *const *n = sampler_names(); *n; n++) {
+            strncat(names, names[0] ? ", " : "", sizeof names - strlen(names) - 1);
+            strncat(names, *n, sizeof names - strlen(names) - 1);
+        }
+        return fail(cx, DL_USAGE, "--sampler %s: unknown; samplers are %s", out->sampler, names);
+    }
+    /* the model's own number of steps belongs to its own sampler */
+    out->steps = options->steps ? (size_t)options->steps : model->steps;
+    if (isnan(options->guidance) || options->guidance > 1000)
+        return fail(cx, DL_USAGE, "--guidance %g: must be 0 to 1000", options->guidance);
+    out->guidance = options->guidance < 0 ? model->guidance : options->guidance;
+    if (!(options->eta >= 0 && options->eta <= 1))
+        return fail(cx, DL_USAGE, "--eta %g: must be 0 to 1", options->eta);
+    out->eta = options->eta;
+    if (options->width < 0 || options->width > SIDE_MAX || options->height < 0 ||
+        options->height > SIDE_MAX)
+        return fail(cx, DL_USAGE, "--size %dx%d: sides must be at most %d", options->width,
+                    options->height, SIDE_MAX);
+    out->width = options->width ? (size_t)options->width : model->width;
+    out->height = options->height ? (size_t)options->height : model->height;
+    return model->family->check_size(cx, model, out->width, out->height);
+}
+
+int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *options,
+                     struct settings *out)
+{
+    const int layers = (int)model->encoder->layers;
+    memset(out, 0, sizeof *out);
+    DL_TRY(parse_layers(cx, options->layers ? options->layers : "all", layers, &out->layers,
+                        &out->layer_count));
+    DL_TRY(resolve_skip(cx, options->skip_layers, layers, &out->skip));
+    DL_TRY(resolve_seeds(cx, options, out));
+    DL_TRY(resolve_numbers(cx, model, options, out));
+    if (options->norm != DL_NORM_FINAL && options->norm != DL_NORM_NONE)
+        return fail(cx, DL_USAGE, "--norm: must be final or none");
+    out->norm = options->norm == DL_NORM_FINAL;
+    out->native = options->native != 0;
+    out->negative = options->negative ? options->negative : "";
+    out->noise = options->noise;
+    return DL_OK;
+}
+
+void settings_free(struct settings *settings)
+{
+    free(settings->layers);
+    free(settings->skip);
+    free(settings->seeds);
+    memset(settings, 0, sizeof *settings);
+}

@@ -1,0 +1,28 @@
+/* Options resolved against a model: every default filled in, every range checked. */
+#ifndef DLENS_LENS_SETTINGS_H
+#define DLENS_LENS_SETTINGS_H
+
+#include "family/family.h"
+
+struct settings {
+    int *layers; /* the chosen layers, rising */
+    size_t layer_count;
+    unsigned char *skip; /* (L) 1: block left out; NULL: none */
+    uint64_t *seeds;
+    size_t seed_count;
+    size_t steps, width, height;
+    const char *sampler;
+    double guidance, eta;
+    const char *negative; /* never NULL */
+    bool norm;            /* condition through the final norm */
+    bool native;
+    const float *noise; /* or NULL */
+};
+
+/* DL_USAGE with the option at fault. Freed with settings_free, also after failure. Strings and
+ * noise are borrowed from `options`. */
+int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *options,
+                     struct settings *out);
+void settings_free(struct settings *settings);
+
+#endif
