@@ -26,8 +26,7 @@ struct tokens {
 /* Opens the tokenizer in folder `dir`. *out is read-only from then on, may be used by several
  * contexts at once, and is freed with tokenizer_close. DL_MODEL for an unknown class (the message
  * lists those that are supported) and for files that are missing or damaged. */
-int tokenizer_open(dl_context *cx, const char *dir, const char *class_name,
-                   struct tokenizer **out);
+int tokenizer_open(dl_context *cx, const char *dir, const char *class_name, struct tokenizer **out);
 void tokenizer_close(struct tokenizer *t); /* NULL is allowed */
 
 /* Tokenizes text of `length` bytes; at most max_length ids (0: any number), the special tokens
