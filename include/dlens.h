@@ -244,10 +244,6 @@ DL_API int dl_lens_run(dl_context *cx, dl_model *model, const dl_options *option
 DL_API int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *options,
                             const char *prompt, const dl_picture *picture, const char *path);
 
-/* Writes an encoding as safetensors: hidden.K, cond.K, ids, pooled. */
-DL_API int dl_encoding_write(dl_context *cx, const dl_model *model, const char *prompt,
-                             const dl_encoding *encoding, const char *path);
-
 /* ---- parts -------------------------------------------------------------------------------- */
 
 /* Every layer of one prompt. Freed with dl_encoding_free. */
@@ -265,6 +261,10 @@ typedef struct dl_encoding {
 DL_API int dl_encode(dl_context *cx, dl_model *model, const dl_options *options,
                      const char *prompt, dl_encoding *encoding);
 DL_API void dl_encoding_free(dl_encoding *encoding);
+
+/* Writes an encoding as safetensors: hidden.K, cond.K, ids, pooled. */
+DL_API int dl_encoding_write(dl_context *cx, const dl_model *model, const char *prompt,
+                             const dl_encoding *encoding, const char *path);
 
 /* One call of the denoiser, as a reference check or a building block: out and latents
  * (batch,C,h,w), states (batch,T,D) a conditioning. No guidance. */
