@@ -45,29 +45,28 @@ struct unet_level {
 
 /* config.json, its defaults filled in. */
 struct unet_config {
-    const char *class_name;           /* "UNet2DConditionModel" */
-    size_t in_channels, out_channels; /* of the sample and of the result */
+    const char *class_name;             /* "UNet2DConditionModel" */
+    size_t in_channels, out_channels;   /* of the sample and of the result */
     size_t sample_height, sample_width; /* the model's own size in latents; 0: the file has none */
-    size_t cross_attention_dim;       /* D, the largest of all levels */
-    size_t time_cond_proj_dim;        /* width of unet_condition.timestep_cond, 0: takes none */
+    size_t cross_attention_dim;         /* D, the largest of all levels */
+    size_t time_cond_proj_dim;          /* width of unet_condition.timestep_cond, 0: takes none */
     size_t levels;
     struct unet_level down[UNET_LEVELS_MAX], up[UNET_LEVELS_MAX]; /* up in the order it runs */
     bool has_mid;
-    struct unet_level mid;            /* layers: its attentions (there is one more resnet) */
+    struct unet_level mid; /* layers: its attentions (there is one more resnet) */
 
-    bool center_input_sample;         /* 2x - 1 first */
-    bool flip_sin_to_cos;             /* cosines before sines in the time embedding */
+    bool center_input_sample; /* 2x - 1 first */
+    bool flip_sin_to_cos;     /* cosines before sines in the time embedding */
     double freq_shift;
     size_t time_embed_dim;
-    enum activation act;              /* of resnets, time MLP and output */
+    enum activation act;                                   /* of resnets, time MLP and output */
     enum activation timestep_post_act, time_embedding_act; /* ACT_NONE: none */
     size_t norm_num_groups;
     float norm_eps;
-    size_t downsample_padding;        /* 1, or 0 for zeros on the right and below only */
-    float mid_block_scale_factor;     /* the mid resnets' sums are divided by it */
-    float resnet_out_scale_factor;    /* the same for AttnDown/AttnUp and resnet resamplers */
-    bool scale_shift;                 /* resnet_time_scale_shift */
-    bool use_linear_projection;       /* around the transformers, else 1x1 convolutions */
+    size_t downsample_padding;    /* 1, or 0 for zeros on the right and below only */
+    float mid_block_scale_factor; /* the mid resnets' sums are divided by it */
+    bool scale_shift;             /* resnet_time_scale_shift */
+    bool use_linear_projection;   /* around the transformers, else 1x1 convolutions */
     size_t conv_in_kernel, conv_out_kernel;
 };
 
@@ -83,7 +82,7 @@ const struct unet_config *unet_config(const struct unet *u);
 const struct store *unet_store(const struct unet *u);
 
 /* Shows the output of each module by its name in the checkpoint, for tests: "time_embedding"
- * (1,1,1,C) or (B,1,1,C), "conv_in", "down_blocks.0", "mid_block", "up_blocks.0", "conv_out". data (B,H,W,C) is
+ * (B,1,1,C), "conv_in", "down_blocks.0", "mid_block", "up_blocks.0", "conv_out". data (B,H,W,C) is
  * channels last and dies when the call returns. */
 struct unet_tap {
     void (*fn)(void *user, const char *name, const float *data, size_t B, size_t H, size_t W,

@@ -1,0 +1,98 @@
+/* The residual block; formula and shape letters in resnet.h. */
+#include "diffusion/resnet.h"
+
+/* The time projection of a scale_shift block is one matrix (2N,E): scale above shift. */
+static void split_time(struct resnet *w, const struct linear *both, size_t E) {
+    const unsigned char *rows = both->weight.data;
+
+    w->scale = w->shift = *both;
+    w->scale.weight.shape[0] = w->shift.weight.shape[0] = w->N;
+    if (rows) /* NULL if it was missing; bind_end will say so */
+        w->shift.weight.data = rows + w->N * E * dtype_size(both->weight.dtype);
+    if (both->bias)
+        w->shift.bias = both->bias + w->N;
+}
+
+void bind_resnet(struct binder *b, struct resnet *out, const struct resnet_style *style, size_t K,
+                 size_t N) {
+    struct linear both = {0};
+
+    out->style = style;
+    out->K = K;
+    out->N = N;
+    bind_norm(b, &out->norm1, "norm1", K);
+    bind_conv2d(b, &out->conv1, "conv1", N, K, 3, BIAS_YES);
+    if (style->E > 0 && style->scale_shift) {
+        bind_linear(b, &both, "time_emb_proj", 2 * N, style->E, BIAS_YES);
+        split_time(out, &both, style->E);
+    } else if (style->E > 0) {
+        bind_linear(b, &out->time, "time_emb_proj", N, style->E, BIAS_YES);
+    }
+    bind_norm(b, &out->norm2, "norm2", N);
+    bind_conv2d(b, &out->conv2, "conv2", N, N, 3, BIAS_YES);
+    if (K != N)
+        bind_linear(b, &out->shortcut, "conv_shortcut", N, K, BIAS_YES);
+}
+
+/* h (B,P,N) = act(norm2(h)) with the time put in; P pixels. */
+static void time_and_norm(dl_context *cx, float *h, const struct resnet *w, const float *temb,
+                          size_t B, size_t P) {
+    const struct resnet_style *s = w->style;
+    size_t mark = arena_mark(cx);
+    float *scale = NULL, *shift = NULL;
+
+    if (s->E > 0) {
+        float *t = floats(cx, B * s->E); /* (B,E) act(temb) */
+        op_activate(cx, t, temb, B * s->E, s->act);
+        shift = floats(cx, B * w->N);
+        if (s->scale_shift) {
+            scale = floats(cx, B * w->N);
+            linear(cx, scale, t, &w->scale, B);
+            linear(cx, shift, t, &w->shift, B);
+        } else {
+            linear(cx, shift, t, &w->time, B);
+            op_add_channels(cx, h, shift, B, P, w->N);
+        }
+    }
+    op_group_norm(cx, h, h, w->norm2.weight, w->norm2.bias, scale, scale ? shift : NULL, B, P, w->N,
+                  s->groups, s->eps, s->act);
+    arena_release(cx, mark);
+}
+
+/* normed (B,H,W,K): where norm1's output goes, NULL for a buffer of its own. */
+static void apply(dl_context *cx, float *y, const float *x, float *normed, const struct resnet *w,
+                  const float *temb, size_t B, size_t H, size_t W) {
+    const struct resnet_style *s = w->style;
+    const struct conv_shape same = {
+        .B = B, .H = H, .W = W, .stride = 1, .pad_before = 1, .pad_after = 1};
+    size_t P = H * W, mark = arena_mark(cx), after_h;
+    float *h = floats(cx, B * P * w->N); /* (B,H,W,N) */
+
+    if (w->K != w->N)
+        linear(cx, y, x, &w->shortcut, B * P); /* a 1x1 convolution */
+
+    after_h = arena_mark(cx);
+    if (!normed)
+        normed = floats(cx, B * P * w->K);
+    op_group_norm(cx, normed, x, w->norm1.weight, w->norm1.bias, NULL, NULL, B, P, w->K, s->groups,
+                  s->eps, s->act);
+    conv2d(cx, h, normed, &w->conv1, B, H, W);
+    arena_release(cx, after_h);
+
+    time_and_norm(cx, h, w, temb, B, P);
+    op_conv2d(cx, y, h, &w->conv2.weight, &same,
+              &(struct epilogue){.bias = w->conv2.bias, .residual = w->K != w->N ? y : x});
+    if (s->output_scale != 1.0f)
+        op_scale(cx, y, 1.0f / s->output_scale, B * P * w->N);
+    arena_release(cx, mark);
+}
+
+void resnet(dl_context *cx, float *y, const float *x, const struct resnet *w, const float *temb,
+            size_t B, size_t H, size_t W) {
+    apply(cx, y, x, NULL, w, temb, B, H, W);
+}
+
+void resnet_consume(dl_context *cx, float *y, float *x, const struct resnet *w, const float *temb,
+                    size_t B, size_t H, size_t W) {
+    apply(cx, y, x, w->K != w->N ? x : NULL, w, temb, B, H, W);
+}

@@ -1,0 +1,93 @@
+/* The transformer of a UNet level; formulas and shape letters in transformer.h. */
+#include "diffusion/transformer.h"
+
+#include <stdlib.h>
+
+static const float group_norm_eps = 1e-6f, layer_norm_eps = 1e-5f; /* not in the config */
+
+/* The feed-forward widens 8 times; so many rows at a time bound its memory and stay in cache. */
+enum { FEED_FORWARD_ROWS = 2048 };
+
+static void bind_block(struct binder *b, struct transformer_block *w, const struct transformer *t,
+                       size_t heads) {
+    size_t C = t->C, D = t->D, outer;
+
+    bind_norm(b, &w->norm1, "norm1", C);
+    outer = bind_enter(b, "attn1.");
+    bind_attention(b, &w->attn1, C, t->only_cross_attention ? D : C, heads, BIAS_NO);
+    bind_leave(b, outer);
+    bind_norm(b, &w->norm2, "norm2", C);
+    outer = bind_enter(b, "attn2.");
+    bind_attention(b, &w->attn2, C, D, heads, BIAS_NO);
+    bind_leave(b, outer);
+    bind_norm(b, &w->norm3, "norm3", C);
+    bind_linear(b, &w->ff_in, "ff.net.0.proj", 8 * C, C, BIAS_YES);
+    bind_linear(b, &w->ff_out, "ff.net.2", C, 4 * C, BIAS_YES);
+}
+
+int bind_transformer(struct binder *b, struct transformer *w, size_t C, size_t D, size_t heads,
+                     size_t groups, size_t count, bool only_cross_attention) {
+    void *blocks = NULL;
+
+    *w = (struct transformer){.C = C,
+                              .D = D,
+                              .groups = groups,
+                              .count = count,
+                              .only_cross_attention = only_cross_attention};
+    if (count > 0)
+        DL_TRY(allocate(b->cx, "transformer blocks", count, sizeof *w->blocks, &blocks));
+    w->blocks = blocks;
+    bind_norm(b, &w->norm, "norm", C);
+    bind_linear(b, &w->proj_in, "proj_in", C, C, BIAS_YES);
+    for (size_t i = 0; i < count; i++) {
+        size_t outer = bind_enter(b, "transformer_blocks.%zu.", i);
+        bind_block(b, &w->blocks[i], w, heads);
+        bind_leave(b, outer);
+    }
+    bind_linear(b, &w->proj_out, "proj_out", C, C, BIAS_YES);
+    return DL_OK;
+}
+
+void transformer_free(struct transformer *w) {
+    free(w->blocks);
+    w->blocks = NULL;
+}
+
+/* z (M,C) += W2 (a gelu(g)), [a | g] = W1 layer_norm(z); n (M,C) is scratch. */
+static void feed_forward_add(dl_context *cx, float *z, float *n, const struct transformer_block *w,
+                             size_t M, size_t C) {
+    size_t rows = M < FEED_FORWARD_ROWS ? M : FEED_FORWARD_ROWS, mark = arena_mark(cx);
+    float *wide = floats(cx, rows * 8 * C);  /* (rows,8C) */
+    float *gated = floats(cx, rows * 4 * C); /* (rows,4C) */
+
+    layer_norm(cx, n, z, &w->norm3, M, C, layer_norm_eps);
+    for (size_t at = 0; at < M; at += rows) {
+        size_t m = M - at < rows ? M - at : rows;
+        linear(cx, wide, n + at * C, &w->ff_in, m);
+        op_gated(cx, gated, wide, m, 4 * C, ACT_GELU);
+        linear_add(cx, z + at * C, gated, &w->ff_out, m);
+    }
+    arena_release(cx, mark);
+}
+
+void transformer_add(dl_context *cx, float *x, const float *states, const struct transformer *w,
+                     size_t B, size_t P, size_t T) {
+    size_t C = w->C, M = B * P, mark = arena_mark(cx);
+    float *z = floats(cx, M * C); /* (B,P,C) */
+    float *n = floats(cx, M * C); /* (B,P,C) */
+
+    op_group_norm(cx, n, x, w->norm.weight, w->norm.bias, NULL, NULL, B, P, C, w->groups,
+                  group_norm_eps, ACT_NONE);
+    linear(cx, z, n, &w->proj_in, M);
+    for (size_t i = 0; i < w->count; i++) {
+        const struct transformer_block *block = &w->blocks[i];
+        bool cross = w->only_cross_attention;
+        layer_norm(cx, n, z, &block->norm1, M, C, layer_norm_eps);
+        attention_add(cx, z, n, cross ? states : n, &block->attn1, B, P, cross ? T : P);
+        layer_norm(cx, n, z, &block->norm2, M, C, layer_norm_eps);
+        attention_add(cx, z, n, states, &block->attn2, B, P, T);
+        feed_forward_add(cx, z, n, block, M, C);
+    }
+    linear_add(cx, x, z, &w->proj_out, M);
+    arena_release(cx, mark);
+}

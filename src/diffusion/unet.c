@@ -1,0 +1,220 @@
+/* The UNet as a whole; interface, formula and shape letters in unet.h.
+ *
+ *     temb = MLP(sinusoids(t))                        time embedding, to every residual block
+ *     x = conv_in(sample)
+ *     x = down level (x)      keeping activations     fine to coarse
+ *     x = mid level (x)
+ *     x = up level (x)        using them up           coarse to fine
+ *     out = conv_out(act(norm(x))) */
+#include "diffusion/unet.h"
+
+#include "diffusion/unet_config.h"
+#include "diffusion/unet_level.h"
+#include "nn/timestep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct unet {
+    struct unet_config config;
+    struct store *store;
+    struct resnet_style style, mid_style;
+    struct timestep_embedding time_embedding;
+    struct conv2d conv_in, conv_out;
+    struct norm conv_norm_out;
+    struct level down[UNET_LEVELS_MAX], mid, up[UNET_LEVELS_MAX];
+};
+
+/* ---- opening ------------------------------------------------------------------------------------
+ */
+
+static int bind_levels(struct binder *b, struct unet *u) {
+    const struct unet_config *c = &u->config;
+    size_t in = c->down[0].channels;
+
+    for (size_t i = 0; i < c->levels; i++) {
+        DL_TRY(bind_down_level(b, &u->down[i], c, i, &u->style, in));
+        in = c->down[i].channels;
+    }
+    if (c->has_mid)
+        DL_TRY(bind_mid_level(b, &u->mid, c, &u->mid_style));
+    for (size_t i = 0; i < c->levels; i++) {
+        /* the last activation that this level takes was made by the next finer one */
+        size_t finer = i + 1 < c->levels ? i + 1 : i;
+        DL_TRY(bind_up_level(b, &u->up[i], c, i, &u->style, in, c->up[finer].channels));
+        in = c->up[i].channels;
+    }
+    return DL_OK;
+}
+
+static int bind_unet(struct binder *b, struct unet *u) {
+    const struct unet_config *c = &u->config;
+    size_t C0 = c->down[0].channels;
+
+    bind_conv2d(b, &u->conv_in, "conv_in", C0, c->in_channels, c->conv_in_kernel, BIAS_YES);
+    bind_timestep_embedding(b, &u->time_embedding, "time_embedding", C0, c->time_embed_dim,
+                            c->time_cond_proj_dim);
+    u->time_embedding.act = c->act;
+    u->time_embedding.post_act = c->timestep_post_act;
+    DL_TRY(bind_levels(b, u));
+    bind_norm(b, &u->conv_norm_out, "conv_norm_out", C0);
+    bind_conv2d(b, &u->conv_out, "conv_out", c->out_channels, C0, c->conv_out_kernel, BIAS_YES);
+    return DL_OK;
+}
+
+static int open_weights(dl_context *cx, const char *dir, struct unet *u) {
+    const struct unet_config *c = &u->config;
+    struct binder b;
+    int status, end;
+
+    DL_TRY(store_open(cx, dir, "diffusion_pytorch_model", &u->store));
+    u->style = (struct resnet_style){.groups = c->norm_num_groups,
+                                     .E = c->time_embed_dim,
+                                     .eps = c->norm_eps,
+                                     .act = c->act,
+                                     .scale_shift = c->scale_shift,
+                                     .output_scale = 1};
+    u->mid_style = u->style;
+    u->mid_style.output_scale = c->mid_block_scale_factor;
+    DL_TRY(bind_begin(&b, cx, u->store));
+    status = bind_unet(&b, u);
+    end = bind_end(&b);
+    return status != DL_OK ? status : end;
+}
+
+int unet_open(dl_context *cx, const char *dir, struct unet **out) {
+    void *memory;
+    struct unet *u;
+    int status;
+
+    *out = NULL;
+    DL_TRY(allocate(cx, "UNet", 1, sizeof *u, &memory));
+    u = memory;
+    status = unet_config_read(cx, dir, &u->config);
+    if (status == DL_OK)
+        status = open_weights(cx, dir, u);
+    if (status != DL_OK) {
+        unet_close(u);
+        return status;
+    }
+    *out = u;
+    return DL_OK;
+}
+
+void unet_close(struct unet *u) {
+    if (!u)
+        return;
+    for (size_t i = 0; i < UNET_LEVELS_MAX; i++) {
+        level_free(&u->down[i]);
+        level_free(&u->up[i]);
+    }
+    level_free(&u->mid);
+    store_close(u->store);
+    free(u);
+}
+
+const struct unet_config *unet_config(const struct unet *u) {
+    return &u->config;
+}
+
+const struct store *unet_store(const struct unet *u) {
+    return u->store;
+}
+
+/* ---- running ------------------------------------------------------------------------------------
+ */
+
+static void show(dl_context *cx, const struct unet_tap *tap, const char *name, const float *data,
+                 size_t B, size_t H, size_t W, size_t C) {
+    if (tap && !planning(cx))
+        tap->fn(tap->user, name, data, B, H, W, C);
+}
+
+static void show_level(dl_context *cx, const struct unet_tap *tap, const char *name, size_t i,
+                       const struct unet_state *s) {
+    char numbered[32];
+
+    snprintf(numbered, sizeof numbered, "%s.%zu", name, i);
+    show(cx, tap, numbered, s->x.data, s->B, s->x.H, s->x.W, s->x.C);
+}
+
+/* temb (B,E): the same time for all, but not the same timestep_cond. */
+static void embed_time(dl_context *cx, float *temb, const struct unet *u, float timestep, size_t B,
+                       const struct unet_condition *condition) {
+    const struct unet_config *c = &u->config;
+    size_t C0 = c->down[0].channels, mark = arena_mark(cx);
+    float *waves = floats(cx, B * C0); /* (B,C0) */
+
+    for (size_t i = 0; i < B; i++)
+        sinusoids(cx, waves + i * C0, timestep, C0, c->flip_sin_to_cos, c->freq_shift);
+    timestep_embedding(cx, temb, waves, condition->timestep_cond, &u->time_embedding, B);
+    show(cx, condition->tap, "time_embedding", temb, B, 1, 1, c->time_embed_dim);
+    if (c->time_embedding_act != ACT_NONE)
+        op_activate(cx, temb, temb, B * c->time_embed_dim, c->time_embedding_act);
+    arena_release(cx, mark);
+}
+
+/* x (B,H,W,C0) = conv_in(sample), kept as the first skip connection. */
+static void enter(dl_context *cx, const struct unet *u, struct unet_state *s, const float *sample,
+                  size_t H, size_t W) {
+    const struct unet_config *c = &u->config;
+    size_t count = s->B * H * W * c->in_channels, mark;
+    float *pixels; /* (B,H,W,C) */
+
+    state_next(cx, s, H, W, c->down[0].channels);
+    mark = arena_mark(cx);
+    pixels = floats(cx, count);
+    op_to_channels_last(cx, pixels, sample, s->B, c->in_channels, H * W);
+    if (c->center_input_sample && !planning(cx))
+        for (size_t i = 0; i < count; i++)
+            pixels[i] = 2 * pixels[i] - 1;
+    conv2d(cx, s->x.data, pixels, &u->conv_in, s->B, H, W);
+    arena_release(cx, mark);
+    state_keep(s);
+}
+
+/* out (B,C',H,W) = conv_out(act(norm(x))); x is overwritten. */
+static void leave(dl_context *cx, const struct unet *u, struct unet_state *s, float *out,
+                  const struct unet_tap *tap) {
+    const struct unet_config *c = &u->config;
+    const struct activations *x = &s->x;
+    size_t P = x->H * x->W;
+    float *y = floats(cx, s->B * P * c->out_channels); /* (B,H,W,C') */
+
+    op_group_norm(cx, x->data, x->data, u->conv_norm_out.weight, u->conv_norm_out.bias, NULL, NULL,
+                  s->B, P, x->C, c->norm_num_groups, c->norm_eps, c->act);
+    conv2d(cx, y, x->data, &u->conv_out, s->B, x->H, x->W);
+    show(cx, tap, "conv_out", y, s->B, x->H, x->W, c->out_channels);
+    op_to_channels_first(cx, out, y, s->B, c->out_channels, P);
+}
+
+void unet_forward(dl_context *cx, const struct unet *u, float *out, const float *sample, size_t B,
+                  size_t H, size_t W, float timestep, const struct unet_condition *condition) {
+    const struct unet_config *c = &u->config;
+    const struct unet_tap *tap = condition->tap;
+    size_t mark = arena_mark(cx);
+    float *temb = floats(cx, B * c->time_embed_dim); /* (B,E) */
+    struct unet_state s = {.B = B,
+                           .temb = temb,
+                           .states = condition->states,
+                           .tokens = condition->tokens,
+                           .downsample_padding = c->downsample_padding};
+
+    embed_time(cx, temb, u, timestep, B, condition);
+    enter(cx, u, &s, sample, H, W);
+    show(cx, tap, "conv_in", s.x.data, B, H, W, s.x.C);
+    for (size_t i = 0; i < c->levels; i++) {
+        down_level(cx, &s, &u->down[i]);
+        show_level(cx, tap, "down_blocks", i, &s);
+    }
+    if (c->has_mid) {
+        mid_level(cx, &s, &u->mid);
+        show(cx, tap, "mid_block", s.x.data, B, s.x.H, s.x.W, s.x.C);
+    }
+    for (size_t i = 0; i < c->levels; i++) {
+        up_level(cx, &s, &u->up[i]);
+        show_level(cx, tap, "up_blocks", i, &s);
+    }
+    leave(cx, u, &s, out, tap);
+    arena_release(cx, mark);
+}

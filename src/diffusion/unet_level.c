@@ -1,0 +1,216 @@
+/* The levels of a UNet; formulas and shape letters in unet_level.h.
+ *
+ * Memory. The way down stacks what it keeps in the arena; the running activation lies on top. On
+ * the way up each layer's result is moved down over what it used up, so that the arena never holds
+ * more than what is still kept, one layer's input and its output. */
+#include "diffusion/unet_level.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- binding -----------------------------------------------------------------------------------
+ */
+
+static int bind_attention_of(struct binder *b, struct level *w, const struct unet_config *c,
+                             size_t i) {
+    const struct unet_level *l = w->config;
+    size_t outer = bind_enter(b, "attentions.%zu.", i);
+
+    if (l->attention == ATTENTION_TRANSFORMER)
+        DL_TRY(bind_transformer(b, &w->transformers[i], l->channels, l->cross_attention_dim,
+                                l->heads, c->norm_num_groups, l->transformer_layers,
+                                l->only_cross_attention));
+    else if (l->attention == ATTENTION_SELF)
+        bind_self_attention(b, &w->attentions[i], l->channels, l->channels / l->head_dim,
+                            c->norm_num_groups, c->norm_eps);
+    bind_leave(b, outer);
+    return DL_OK;
+}
+
+static int allocate_level(struct binder *b, struct level *w, const struct unet_level *config,
+                          size_t resnet_count) {
+    void *p;
+
+    memset(w, 0, sizeof *w);
+    w->config = config;
+    w->resnet_count = resnet_count;
+    DL_TRY(allocate(b->cx, "UNet blocks", resnet_count, sizeof *w->resnets, &p));
+    w->resnets = p;
+    if (config->attention == ATTENTION_TRANSFORMER) {
+        DL_TRY(allocate(b->cx, "UNet blocks", config->layers, sizeof *w->transformers, &p));
+        w->transformers = p;
+    } else if (config->attention == ATTENTION_SELF) {
+        DL_TRY(allocate(b->cx, "UNet blocks", config->layers, sizeof *w->attentions, &p));
+        w->attentions = p;
+    }
+    return DL_OK;
+}
+
+static void bind_resnet_of(struct binder *b, struct level *w, size_t i,
+                           const struct resnet_style *style, size_t K) {
+    size_t outer = bind_enter(b, "resnets.%zu.", i);
+
+    bind_resnet(b, &w->resnets[i], style, K, w->config->channels);
+    bind_leave(b, outer);
+}
+
+int bind_down_level(struct binder *b, struct level *w, const struct unet_config *c, size_t i,
+                    const struct resnet_style *style, size_t in) {
+    const struct unet_level *l = &c->down[i];
+    size_t outer = bind_enter(b, "down_blocks.%zu.", i);
+
+    DL_TRY(allocate_level(b, w, l, l->layers));
+    for (size_t j = 0; j < l->layers; j++) {
+        bind_resnet_of(b, w, j, style, j == 0 ? in : l->channels);
+        DL_TRY(bind_attention_of(b, w, c, j));
+    }
+    if (l->resample)
+        bind_conv2d(b, &w->resampler, "downsamplers.0.conv", l->channels, l->channels, 3, BIAS_YES);
+    bind_leave(b, outer);
+    return DL_OK;
+}
+
+int bind_mid_level(struct binder *b, struct level *w, const struct unet_config *c,
+                   const struct resnet_style *style) {
+    const struct unet_level *l = &c->mid;
+    size_t outer = bind_enter(b, "mid_block.");
+
+    DL_TRY(allocate_level(b, w, l, l->layers + 1));
+    bind_resnet_of(b, w, 0, style, l->channels);
+    for (size_t j = 0; j < l->layers; j++) {
+        DL_TRY(bind_attention_of(b, w, c, j));
+        bind_resnet_of(b, w, j + 1, style, l->channels);
+    }
+    bind_leave(b, outer);
+    return DL_OK;
+}
+
+int bind_up_level(struct binder *b, struct level *w, const struct unet_config *c, size_t i,
+                  const struct resnet_style *style, size_t in, size_t skip) {
+    const struct unet_level *l = &c->up[i];
+    size_t outer = bind_enter(b, "up_blocks.%zu.", i);
+
+    DL_TRY(allocate_level(b, w, l, l->layers));
+    for (size_t j = 0; j < l->layers; j++) {
+        size_t x = j == 0 ? in : l->channels;
+        size_t kept = j + 1 == l->layers ? skip : l->channels;
+        bind_resnet_of(b, w, j, style, x + kept);
+        DL_TRY(bind_attention_of(b, w, c, j));
+    }
+    if (l->resample)
+        bind_conv2d(b, &w->resampler, "upsamplers.0.conv", l->channels, l->channels, 3, BIAS_YES);
+    bind_leave(b, outer);
+    return DL_OK;
+}
+
+void level_free(struct level *w) {
+    for (size_t i = 0; w->transformers && i < w->config->layers; i++)
+        transformer_free(&w->transformers[i]);
+    free(w->transformers);
+    free(w->attentions);
+    free(w->resnets);
+}
+
+/* ---- running -----------------------------------------------------------------------------------
+ */
+
+void state_next(dl_context *cx, struct unet_state *s, size_t H, size_t W, size_t C) {
+    s->x.mark = arena_mark(cx);
+    s->x.data = floats(cx, s->B * H * W * C);
+    s->x.H = H;
+    s->x.W = W;
+    s->x.C = C;
+}
+
+void state_keep(struct unet_state *s) {
+    s->skips[s->skip_count++] = s->x;
+}
+
+/* Moves the running activation down to `mark`, over what is not needed any more. */
+static void state_settle(dl_context *cx, struct unet_state *s, size_t mark) {
+    s->x.mark = mark;
+    s->x.data = floats_settle(cx, mark, s->x.data, s->B * s->x.H * s->x.W * s->x.C);
+}
+
+/* x = attend(x) */
+static void attend(dl_context *cx, struct unet_state *s, const struct level *w, size_t i) {
+    size_t P = s->x.H * s->x.W;
+
+    if (w->config->attention == ATTENTION_TRANSFORMER)
+        transformer_add(cx, s->x.data, s->states, &w->transformers[i], s->B, P, s->tokens);
+    else if (w->config->attention == ATTENTION_SELF)
+        self_attention_add(cx, s->x.data, &w->attentions[i], s->B, P);
+}
+
+/* x = conv(x) with stride 2. Without padding the zeros lie on the right and below only; a side of
+ * 1 needs one more, or nothing would be left of it. */
+static void downsample(dl_context *cx, struct unet_state *s, const struct level *w) {
+    const struct activations x = s->x;
+    size_t before = s->downsample_padding;
+    size_t after = before == 0 && (x.H == 1 || x.W == 1) ? 2 : 1;
+    const struct conv_shape shape = {
+        .B = s->B, .H = x.H, .W = x.W, .stride = 2, .pad_before = before, .pad_after = after};
+
+    state_next(cx, s, (x.H + before + after - 3) / 2 + 1, (x.W + before + after - 3) / 2 + 1, x.C);
+    op_conv2d(cx, s->x.data, x.data, &w->resampler.weight, &shape,
+              &(struct epilogue){.bias = w->resampler.bias});
+}
+
+/* x = conv(x enlarged to the size of what is kept next). */
+static void upsample(dl_context *cx, struct unet_state *s, const struct level *w) {
+    const struct activations x = s->x, *next = &s->skips[s->skip_count - 1];
+    const struct conv_shape shape = {.B = s->B,
+                                     .H = x.H,
+                                     .W = x.W,
+                                     .stride = 1,
+                                     .pad_before = 1,
+                                     .pad_after = 1,
+                                     .up_H = next->H,
+                                     .up_W = next->W};
+
+    state_next(cx, s, next->H, next->W, x.C);
+    op_conv2d(cx, s->x.data, x.data, &w->resampler.weight, &shape,
+              &(struct epilogue){.bias = w->resampler.bias});
+    state_settle(cx, s, x.mark);
+}
+
+void down_level(dl_context *cx, struct unet_state *s, const struct level *w) {
+    for (size_t i = 0; i < w->resnet_count; i++) {
+        const struct activations x = s->x;
+        state_next(cx, s, x.H, x.W, w->config->channels);
+        resnet(cx, s->x.data, x.data, &w->resnets[i], s->temb, s->B, x.H, x.W);
+        attend(cx, s, w, i);
+        state_keep(s);
+    }
+    if (w->config->resample) {
+        downsample(cx, s, w);
+        state_keep(s);
+    }
+}
+
+void mid_level(dl_context *cx, struct unet_state *s, const struct level *w) {
+    const struct activations x = s->x;
+
+    state_next(cx, s, x.H, x.W, x.C); /* x itself is kept */
+    resnet(cx, s->x.data, x.data, &w->resnets[0], s->temb, s->B, x.H, x.W);
+    for (size_t i = 0; i < w->config->layers; i++) {
+        attend(cx, s, w, i);
+        resnet(cx, s->x.data, s->x.data, &w->resnets[i + 1], s->temb, s->B, x.H, x.W);
+    }
+}
+
+void up_level(dl_context *cx, struct unet_state *s, const struct level *w) {
+    for (size_t i = 0; i < w->resnet_count; i++) {
+        const struct activations x = s->x, kept = s->skips[--s->skip_count];
+        size_t pixels = s->B * x.H * x.W;
+        float *both = floats(cx, pixels * (x.C + kept.C)); /* (B,H,W,C+C') */
+
+        op_concat(cx, both, x.data, x.C, kept.data, kept.C, pixels);
+        state_next(cx, s, x.H, x.W, w->config->channels);
+        resnet_consume(cx, s->x.data, both, &w->resnets[i], s->temb, s->B, x.H, x.W);
+        state_settle(cx, s, kept.mark);
+        attend(cx, s, w, i);
+    }
+    if (w->config->resample)
+        upsample(cx, s, w);
+}

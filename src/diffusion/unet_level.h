@@ -1,0 +1,66 @@
+/* One level of a UNet on the way down or up, or its middle: residual blocks, each followed by what
+ * attends, and then the change of size.
+ *
+ *     down:  x = attend(resnet(x)), kept for the way up; ...; x = conv(x) at half the size
+ *     mid:   x = resnet(x); x = resnet(attend(x)); ...
+ *     up:    x = attend(resnet([x | kept])); ...;        x = conv(nearest(x)) at twice the size
+ *
+ * B batch   H, W sides   C channels   E width of temb   T tokens */
+#ifndef DLENS_DIFFUSION_UNET_LEVEL_H
+#define DLENS_DIFFUSION_UNET_LEVEL_H
+
+#include "diffusion/resnet.h"
+#include "diffusion/transformer.h"
+#include "diffusion/unet.h"
+
+struct level {
+    const struct unet_level *config;
+    size_t resnet_count;
+    struct resnet *resnets;
+    struct transformer *transformers;  /* (config->layers) or NULL, by config->attention */
+    struct self_attention *attentions; /* the same */
+    struct conv2d resampler;           /* if config->resample */
+};
+
+/* Bind "down_blocks.I.", "mid_block." and "up_blocks.I.". `in` is the width of the level's input;
+ * `skip` that of the last kept activation that an up level takes (the others have its own width).
+ * They fail only when memory is short; level_free is then still to be called. */
+int bind_down_level(struct binder *b, struct level *w, const struct unet_config *c, size_t i,
+                    const struct resnet_style *style, size_t in);
+int bind_mid_level(struct binder *b, struct level *w, const struct unet_config *c,
+                   const struct resnet_style *style);
+int bind_up_level(struct binder *b, struct level *w, const struct unet_config *c, size_t i,
+                  const struct resnet_style *style, size_t in, size_t skip);
+void level_free(struct level *w);
+
+/* An activation (B,H,W,C) in the arena; `mark` is the arena's mark below it. */
+struct activations {
+    float *data;
+    size_t mark, H, W, C;
+};
+
+enum { SKIPS_MAX = 1 + UNET_LEVELS_MAX * (UNET_LAYERS_MAX + 1) };
+
+/* What runs through the levels. */
+struct unet_state {
+    size_t B;
+    const float *temb;   /* (B,E) */
+    const float *states; /* (B,T,D) */
+    size_t tokens;       /* T */
+    size_t downsample_padding;
+    struct activations x;                /* the running activation */
+    struct activations skips[SKIPS_MAX]; /* kept for the way up */
+    size_t skip_count;
+};
+
+/* Takes new memory for a running activation of this size. The old one stays where it is. */
+void state_next(dl_context *cx, struct unet_state *s, size_t H, size_t W, size_t C);
+
+/* Keeps the running activation for the way up. */
+void state_keep(struct unet_state *s);
+
+void down_level(dl_context *cx, struct unet_state *s, const struct level *w);
+void mid_level(dl_context *cx, struct unet_state *s, const struct level *w);
+void up_level(dl_context *cx, struct unet_state *s, const struct level *w);
+
+#endif
