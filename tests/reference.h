@@ -23,6 +23,14 @@ static inline struct store *reference_open(dl_context *cx, const char *name) {
     return store;
 }
 
+/* Links a file of tests/data into the scratch folder under this name. */
+static inline void reference_link(struct scratch *s, const char *path, const char *name) {
+    char here[SCRATCH_PATH_MAX / 2], target[SCRATCH_PATH_MAX];
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(target, sizeof target, "%s/%s", here, path);
+    assert_int_equal(symlink(target, scratch_path(s, name)), 0);
+}
+
 /* A tensor PREFIX + NAME that must be there, in f32. */
 static inline const struct tensor *reference_tensor(const struct store *store, const char *prefix,
                                                     const char *name) {

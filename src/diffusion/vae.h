@@ -25,7 +25,7 @@ const struct store *vae_store(const struct vae *vae);
 /* image (3,sH,sW) in about [-1,1], not clamped, from latents (C,H,W) as the sampler leaves them
  * (the model's scaling_factor and shift_factor are undone here); PyTorch's order. Scratch comes
  * from the arena; runs in plan mode, where no input is read. */
-void vae_decode(dl_context *cx, const struct vae *vae, float *image, const float *latents,
-                size_t H, size_t W);
+void vae_decode(dl_context *cx, const struct vae *vae, float *image, const float *latents, size_t H,
+                size_t W);
 
 #endif

@@ -1,0 +1,202 @@
+/* diffusion/vae.c: both decoders against diffusers', memory, and configs that cannot be. */
+#include "diffusion/vae.h"
+#include "reference.h"
+
+#include <cjson/cJSON.h>
+
+static const double tolerance = 2e-5;
+
+static struct vae *open_vae(dl_context *cx, const char *dir, const char *class_name) {
+    struct vae *vae;
+    if (vae_open(cx, dir, class_name, &vae) != DL_OK)
+        fail_msg("%s", dl_message(cx));
+    return vae;
+}
+
+/* Plans, then runs; returns fresh memory. */
+static float *decode(dl_context *cx, const struct vae *vae, const float *latents, size_t H,
+                     size_t W) {
+    float *image = malloc(3 * H * W * vae_scale(vae) * vae_scale(vae) * sizeof *image);
+
+    arena_plan(cx);
+    vae_decode(cx, vae, NULL, NULL, H, W);
+    assert_int_equal(arena_reserve(cx, "decoder"), DL_OK);
+    vae_decode(cx, vae, image, latents, H, W);
+    assert_int_equal(arena_mark(cx), 0);
+    return image;
+}
+
+static void check_model(const char *model, const char *class_name) {
+    static const char *const sizes[] = {"8x8.", "5x3."};
+    dl_context *cx = reference_context();
+    struct store *expected;
+    struct vae *vae;
+    char name[128];
+
+    snprintf(name, sizeof name, "tests/data/%s/vae", model);
+    vae = open_vae(cx, name, class_name);
+    snprintf(name, sizeof name, "%s-vae", model);
+    expected = reference_open(cx, name);
+    assert_string_equal(vae_class_name(vae), class_name);
+    for (size_t i = 0; i < 2; i++) {
+        const struct tensor *latents = reference_tensor(expected, sizes[i], "latents");
+        const struct tensor *image = reference_tensor(expected, sizes[i], "image");
+        size_t H = latents->shape[2], W = latents->shape[3];
+        float *actual = decode(cx, vae, latents->data, H, W);
+        assert_int_equal(vae_latent_channels(vae), latents->shape[1]);
+        assert_int_equal(vae_scale(vae) * H, image->shape[2]);
+        assert_close(sizes[i], actual, image->data, tensor_count(image), tolerance);
+        free(actual);
+    }
+    store_close(expected);
+    vae_close(vae);
+    dl_context_free(cx);
+}
+
+/* Attention under its old names, no scaling_factor in the config. */
+static void as_diffusers_sd1(void **state) {
+    (void)state;
+    check_model("tiny-sd1", "AutoencoderKL");
+}
+
+static void as_diffusers_sd2(void **state) {
+    (void)state;
+    check_model("tiny-sd2", "AutoencoderKL");
+}
+
+static void as_diffusers_tiny(void **state) {
+    (void)state;
+    check_model("tiny-lcm", "AutoencoderTiny");
+}
+
+/* Attention matrices stored as 1x1 convolutions, as in files converted by the first versions. */
+static void attention_as_convolutions(void **state) {
+    struct scratch s;
+    dl_context *cx = reference_context();
+    struct vae *plain, *converted;
+    struct tensor tensors[512];
+    float latents[4 * 2 * 3], *a, *b;
+    size_t count;
+    (void)state;
+
+    scratch_begin(&s);
+    plain = open_vae(cx, "tests/data/tiny-sd1/vae", NULL);
+    count = store_count(vae_store(plain));
+    assert_true(count < 512);
+    for (size_t i = 0; i < count; i++) {
+        tensors[i] = *store_at(vae_store(plain), i);
+        if (strstr(tensors[i].name, "attentions") && tensors[i].ndim == 2) {
+            tensors[i].ndim = 4;
+            tensors[i].shape[2] = tensors[i].shape[3] = 1;
+        }
+    }
+    assert_int_equal(store_write(cx, scratch_path(&s, "diffusion_pytorch_model.safetensors"),
+                                 tensors, count, NULL),
+                     DL_OK);
+    reference_link(&s, "tests/data/tiny-sd1/vae/config.json", "config.json");
+    converted = open_vae(cx, s.dir, "AutoencoderKL");
+    for (size_t i = 0; i < sizeof latents / sizeof *latents; i++)
+        latents[i] = 0.1f * (float)i - 1;
+    a = decode(cx, plain, latents, 2, 3);
+    b = decode(cx, converted, latents, 2, 3);
+    assert_memory_equal(a, b, 3 * 16 * 24 * sizeof *a);
+    free(a);
+    free(b);
+    vae_close(plain);
+    vae_close(converted);
+    scratch_end(&s);
+    dl_context_free(cx);
+}
+
+/* ---- configs ----------------------------------------------------------------------------------
+ */
+
+/* The config of a model with some keys changed in a folder of its own that has no weights. */
+static int open_changed(struct scratch *s, const char *model, const char *changes) {
+    char path[128], text[8192] = {0}, *printed;
+    cJSON *config, *changed;
+    struct vae *vae;
+    FILE *stream;
+    int status;
+
+    snprintf(path, sizeof path, "tests/data/%s/vae/config.json", model);
+    stream = fopen(path, "rb");
+    assert_non_null(stream);
+    assert_true(fread(text, 1, sizeof text - 1, stream) > 0);
+    fclose(stream);
+    config = cJSON_Parse(text);
+    changed = cJSON_Parse(changes);
+    assert_non_null(config);
+    assert_non_null(changed);
+    while (changed->child) {
+        cJSON *item = cJSON_DetachItemViaPointer(changed, changed->child);
+        cJSON_DeleteItemFromObjectCaseSensitive(config, item->string);
+        cJSON_AddItemToObject(config, item->string, item);
+    }
+    printed = cJSON_Print(config);
+    scratch_text(s, "config.json", printed);
+    cJSON_free(printed);
+    cJSON_Delete(config);
+    cJSON_Delete(changed);
+    status = vae_open(&s->cx, s->dir, NULL, &vae);
+    assert_null(vae);
+    return status;
+}
+
+static void unusable_configs_are_refused_by_key(void **state) {
+    static const struct {
+        const char *model, *key, *change;
+    } cases[] = {
+        {"tiny-sd1", "_class_name", "{\"_class_name\": \"VQModel\"}"},
+        {"tiny-sd1", "block_out_channels", "{\"block_out_channels\": []}"},
+        {"tiny-sd1", "block_out_channels", "{\"block_out_channels\": [8, 8, 8, 0]}"},
+        {"tiny-sd1", "block_out_channels", "{\"block_out_channels\": [8, 8, 8, 2147483648]}"},
+        {"tiny-sd1", "block_out_channels", "{\"block_out_channels\": [8, 8, 8, 9]}"},
+        {"tiny-sd1", "block_out_channels", "{\"block_out_channels\": [8,8,8,8,8,8,8,8,8]}"},
+        {"tiny-sd1", "up_block_types", "{\"block_out_channels\": [8, 8]}"},
+        {"tiny-sd1", "up_block_types",
+         "{\"up_block_types\": [\"UpDecoderBlock2D\", "
+         "\"UpDecoderBlock2D\", \"UpDecoderBlock2D\", "
+         "\"AttnUpDecoderBlock2D\"]}"},
+        {"tiny-sd1", "layers_per_block", "{\"layers_per_block\": 0}"},
+        {"tiny-sd1", "layers_per_block", "{\"layers_per_block\": 2147483648}"},
+        {"tiny-sd1", "norm_num_groups", "{\"norm_num_groups\": 0}"},
+        {"tiny-sd1", "latent_channels", "{\"latent_channels\": -1}"},
+        {"tiny-sd1", "out_channels", "{\"out_channels\": 4}"},
+        {"tiny-sd1", "scaling_factor", "{\"scaling_factor\": 0}"},
+        {"tiny-sd1", "shift_factor", "{\"shift_factor\": \"0\"}"},
+        {"tiny-sd1", "latents_mean", "{\"latents_mean\": [0, 0, 0, 0]}"},
+        {"tiny-sd1", "act_fn", "{\"act_fn\": \"mish\"}"},
+        {"tiny-lcm", "num_decoder_blocks", "{\"num_decoder_blocks\": [1, 1]}"},
+        {"tiny-lcm", "num_decoder_blocks", "{\"num_decoder_blocks\": [1, 1, 1, 1000000]}"},
+        {"tiny-lcm", "num_decoder_blocks", "{\"num_decoder_blocks\": 3}"},
+        {"tiny-lcm", "decoder_block_out_channels", "{\"decoder_block_out_channels\": [8,8,8,9]}"},
+        {"tiny-lcm", "decoder_block_out_channels", "{\"decoder_block_out_channels\": [0,0,0,0]}"},
+        {"tiny-lcm", "upsampling_scaling_factor", "{\"upsampling_scaling_factor\": 0}"},
+        {"tiny-lcm", "upsample_fn", "{\"upsample_fn\": \"bilinear\"}"},
+        {"tiny-lcm", "act_fn", "{\"act_fn\": 1}"},
+    };
+    struct scratch s;
+    (void)state;
+
+    scratch_begin(&s);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char where[64];
+        if (open_changed(&s, cases[i].model, cases[i].change) != DL_MODEL)
+            fail_msg("not refused: %s", cases[i].change);
+        snprintf(where, sizeof where, "config.json: %s: ", cases[i].key);
+        assert_contains(s.cx.message, where);
+    }
+    scratch_end(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(as_diffusers_sd1),
+        cmocka_unit_test(as_diffusers_sd2),
+        cmocka_unit_test(as_diffusers_tiny),
+        cmocka_unit_test(attention_as_convolutions),
+        cmocka_unit_test(unusable_configs_are_refused_by_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
