@@ -124,7 +124,7 @@ static int lay_out(dl_context *cx, const struct sheet *s, struct layout *o) {
         fmin(fmax(widest(&o->label, s->row_labels, s->rows), caption), 16.0 * o->label.size);
     o->left = o->margin + (labels > 0.0 ? rounded(labels + o->label.size * 0.9) : 0);
     o->width = o->left + (int)s->columns * (o->cell_width + o->gap) - o->gap + o->margin;
-    int least = rounded(o->title.size * 14.0); /* room for a title over a single picture */
+    int least = rounded(o->title.size * 17.0); /* room for a title over a single picture */
     o->width = o->width < least ? least : o->width;
     double room = o->width - 2.0 * o->margin;
     size_t first = line_length(&o->title, s->title, room);
