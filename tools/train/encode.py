@@ -1,0 +1,92 @@
+"""Stage `encode`: seeded chunks of scenes as frozen latents and frozen text states, computed once for all denoiser steps.
+
+Chunk N is WORK/data/NNN-scenes.json (kind, captions), NNN-latents.npy (posterior mean times the scaling factor, f16) and
+NNN-clip.npy, NNN-t5.npy (last state as a pipeline makes it, f16, CAPTIONS sentences a scene). Chunks of three kinds: plain
+single things, single things with colours and backgrounds, two things. Every file appears under its name only when whole, so
+a denoiser may train on what is there while more is made. What is encoded depends on the part: --part latents|clip|t5.
+"""
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+import captions
+import common
+import models
+import world
+
+SCENES, CAPTIONS = 3000, 2
+KINDS = {
+    "plain": world.Mix(single=1.0, tint=0.0, back=0.0, flat_nouns=0.2),
+    "single": world.Mix(single=1.0, tint=0.65, back=0.3, flat_nouns=0.15),
+    "pair": world.Mix(single=0.0, tint=0.5, back=0.12, flat_nouns=0.1),
+}
+PATTERN = ("plain", "single", "pair", "pair", "single", "pair", "pair", "pair")     # kind of chunk N: PATTERN[N % 8]
+
+
+def kind_of(chunk: int) -> str:
+    return PATTERN[chunk % len(PATTERN)]
+
+
+def scenes_of(args, chunk: int):
+    """The scenes of a chunk and their sentences; a function of seed and chunk alone."""
+    rng, mix = np.random.default_rng([args.seed, 2403, chunk]), KINDS[kind_of(chunk)]
+    scenes = [world.sample_scene(rng, mix) for _ in range(SCENES)]
+    return scenes, [[captions.caption(s, rng) for _ in range(CAPTIONS)] for s in scenes]
+
+
+def save_array(path, array) -> None:
+    temporary = path.with_name(path.stem + ".tmp.npy")
+    np.save(temporary, array)
+    temporary.replace(path)
+
+
+@torch.no_grad()
+def latents(args, vae, renderer, scenes):
+    out = []
+    for i in range(0, len(scenes), 50):
+        x = common.pictures([renderer.render(s) for s in scenes[i:i + 50]], args.device)
+        out.append((vae.encode(x).latent_dist.mean * vae.config.scaling_factor).half().cpu().numpy())
+    return np.concatenate(out)
+
+
+def main() -> None:
+    p = common.parser(__doc__)
+    p.add_argument("--part", choices=("latents", "clip", "t5"), required=True)
+    p.add_argument("--first", type=int, default=0)
+    p.add_argument("--chunks", type=int, default=32)
+    args = p.parse_args()
+    common.start(args)
+    data = args.work / "data"
+    data.mkdir(exist_ok=True)
+    if args.part == "latents":
+        vae = AutoencoderKL.from_pretrained(args.work / "vae" / "model").to(args.device).eval()
+        vae.to(memory_format=torch.channels_last)
+        renderer = world.Renderer(args.work)
+    else:
+        encoder = models.TextEncoder(args.part, args.work, args.device)
+        empty = data / f"empty-{args.part}.npy"
+        if not empty.exists():
+            save_array(empty, encoder([""])[0].half().cpu().numpy())
+    for chunk in range(args.first, args.first + args.chunks):
+        path = data / f"{chunk:03d}-{args.part}.npy"
+        if path.exists():
+            continue
+        scenes, texts = scenes_of(args, chunk)
+        if args.part == "latents":
+            array = latents(args, vae, renderer, scenes)
+            common.write_json(data / f"{chunk:03d}-scenes.json", dict(kind=kind_of(chunk), captions=texts))
+        else:
+            flat = [t for pair in texts for t in pair]
+            array = np.concatenate([encoder(flat[i:i + 100]).half().cpu().numpy() for i in range(0, len(flat), 100)])
+            array = array.reshape(SCENES, CAPTIONS, *array.shape[1:])
+        save_array(path, array)
+        common.log("encoded", args.part, chunk, kind_of(chunk), array.shape, f"std {array.astype(np.float32).std():.3f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Stages `unet-clip` and `unet-t5`: the latent denoiser on frozen text states.
+
+v-prediction, min-SNR-5 weights, 10 % caption dropout, averaged weights, stratified timesteps. Easy scenes come first: plain
+single things, then colours and backgrounds, then two things. The learning rate is level and falls only in the last part of
+the budget, so a finished stage goes on when its budget is raised. Every --evaluate-every minutes the averaged weights are
+written to WORK/<stage>/model and judged on a small fixed set of prompts, with a sheet of pictures (WORK/<stage>/sheet.png).
+"""
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+
+import common
+import encode
+import models
+
+
+class TrainingAttention:
+    """Attention as plain matrix products with an f32 softmax: on a CPU faster backwards than the fused kernels."""
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, **_):
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        b, t, c = hidden_states.shape
+        q, k, v = (p(x).view(b, -1, attn.heads, c // attn.heads).transpose(1, 2)
+                   for p, x in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context)))
+        scores = (q @ k.transpose(-1, -2)).float() * (c // attn.heads) ** -0.5
+        out = (scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).reshape(b, t, c)
+        return attn.to_out[0](out)
+
+
+class Chunks:
+    """Latents and states of the chunks that are complete on disk, by kind; looks again for new ones now and then."""
+
+    def __init__(self, args):
+        self.data, self.part, self.found = args.work / "data", args.encoder, {}
+        self.empty = torch.from_numpy(np.load(self.data / f"empty-{args.encoder}.npy").astype(np.float32)).to(args.device)
+        self.device = args.device
+        self.refresh()
+
+    def refresh(self) -> None:
+        for path in sorted(self.data.glob("*-latents.npy")):
+            match = re.fullmatch(r"(\d+)-latents", path.stem)
+            states = match and self.data / f"{match[1]}-{self.part}.npy"
+            if states and states.exists() and int(match[1]) not in self.found:
+                self.found[int(match[1])] = (np.load(path, mmap_mode="r"), np.load(states, mmap_mode="r"))
+        self.kinds: dict = {}
+        for chunk in sorted(self.found):
+            self.kinds.setdefault(encode.kind_of(chunk), []).append(chunk)
+
+    def batch(self, rng, size: int, shares: dict):
+        kinds = [k for k in shares if k in self.kinds]
+        weights = np.array([shares[k] for k in kinds])
+        counts = rng.multinomial(size, weights / weights.sum())
+        x, c = [], []
+        for kind, n in zip(kinds, counts):
+            for chunk, i, j in zip(rng.choice(self.kinds[kind], n), rng.integers(0, encode.SCENES, n),
+                                   rng.integers(0, encode.CAPTIONS, n)):
+                latents, states = self.found[int(chunk)]
+                x.append(latents[i]), c.append(states[i, j])
+        order = rng.permutation(size)
+        gather = lambda rows: torch.from_numpy(np.stack(rows)[order].astype(np.float32)).to(self.device)
+        return gather(x).contiguous(memory_format=torch.channels_last), gather(c)
+
+
+def shares(samples: int) -> dict:
+    """Kinds of scenes by what was seen so far."""
+    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (200e3, (.20, .30, .50)), (500e3, (.12, .26, .62)))
+    values = [np.interp(samples, [p[0] for p in points], [p[1][k] for p in points]) for k in range(3)]
+    return dict(zip(("plain", "single", "pair"), values))
+
+
+def loss_of(predict, x, c, empty, alphas, g):
+    """Weighted v-prediction loss of a batch; also the plain mean squared error."""
+    size = len(x)
+    drop = torch.rand(size, generator=g) < 0.1
+    c = torch.where(drop.to(c.device)[:, None, None], empty, c)
+    t = ((torch.arange(size) + torch.rand(size, generator=g)) * 1000 / size).long().clamp(0, 999)
+    a = alphas[t].view(-1, 1, 1, 1).to(x.device)
+    noise = torch.randn(x.shape, generator=g).to(x.device)
+    noisy = (a.sqrt() * x + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+    v = predict(noisy, t.to(x.device), c).float()
+    error = (v - (a.sqrt() * noise - (1 - a).sqrt() * x)).square().mean((1, 2, 3))
+    snr = (a / (1 - a)).flatten()
+    weight = snr.clamp(max=5.0) / (snr + 1) * 2
+    return (weight * error).mean(), error.mean()
+
+
+def export(net, ema, folder, **report) -> None:
+    copy = UNet2DConditionModel.from_config(net.config)
+    copy.load_state_dict(ema.state)
+    copy.save_pretrained(folder / "model")
+    common.write_json(folder / "report.json", report)
+
+
+def main() -> None:
+    p = common.parser(__doc__, minutes=120)
+    p.add_argument("--encoder", choices=("clip", "t5"), default="clip")
+    p.add_argument("--lr", type=float, default=1.5e-3)
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--decay-from", type=float, default=0.7, help="share of the budget after which the learning rate falls")
+    p.add_argument("--evaluate-every", type=float, default=20, help="minutes of budget between evaluations; 0: never")
+    p.add_argument("--init", help="stage whose averaged denoiser to start from (keys and values of the text are new)")
+    p.add_argument("--no-compile", action="store_true")
+    args = p.parse_args()
+    common.start(args)
+    stage = f"unet-{args.encoder}"
+    folder, chunks = args.work / stage, Chunks(args)
+    net = models.unet().to(args.device).to(memory_format=torch.channels_last)
+    state = common.load_checkpoint(folder / "last.pt", args.device) or dict(step=0, spent=0.0, samples=0)
+    if args.init and "net" not in state:
+        net.load_state_dict(UNet2DConditionModel.from_pretrained(args.work / args.init / "model").state_dict())
+        for name, module in net.named_modules():
+            if name.endswith(("attn2.to_k", "attn2.to_v")):
+                module.reset_parameters()
+    net.set_attn_processor(TrainingAttention())
+    opt, ema = common.optimiser({"unet": net}, args.lr, 0.01), common.Ema(net, 0.999)
+    if "net" in state:
+        net.load_state_dict(state["net"])
+        ema.state = state["ema"]
+        if state.get("opt"):
+            opt.load_state_dict(state["opt"])
+    predict = lambda x, t, c: net(x, t, c).sample
+    if not args.no_compile:
+        predict = torch.compile(predict)
+    step, samples, budget = state["step"], state["samples"], common.Budget(args.device, args.minutes, state["spent"])
+    alphas = models.scheduler().alphas_cumprod
+    common.log(stage, "parameters", common.count(net), "chunks", {k: len(v) for k, v in chunks.kinds.items()}, "from step", step)
+    running, saved, judged, mark = [], budget.spent, budget.spent, (budget.spent, samples)
+
+    def save():
+        common.save_atomic(dict(net=net.state_dict(), opt=opt.state_dict(), ema=ema.state, step=step, samples=samples,
+                                spent=budget.spent), folder / "last.pt")
+        export(net, ema, folder, stage=stage, step=step, samples=samples, seconds=round(budget.spent))
+
+    def judge():
+        import evaluate
+        evaluate.periodic(args, args.encoder, samples)
+
+    while budget.fraction < 1 and step < args.steps:
+        rng = common.rng_for(args, stage, step)
+        x, c = chunks.batch(rng, args.batch, shares(samples))
+        g = torch.Generator().manual_seed(int(rng.integers(2 ** 31)))
+        with common.autocast(args.device):
+            loss, plain = loss_of(predict, x, c, chunks.empty, alphas, g)
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        common.set_lr(opt, args.lr * common.schedule(budget.fraction, step, 100, args.decay_from))
+        opt.step()
+        ema.update(net, step)
+        running.append((loss.item(), plain.item()))
+        step, samples = step + 1, samples + args.batch
+        budget.tick()
+        if step % 100 == 0:
+            rate = (samples - mark[1]) / max(1e-9, budget.spent - mark[0])
+            mark = (budget.spent, samples)
+            common.log(f"{stage} step {step} samples {samples} spent {budget.spent:.0f}s loss/mse "
+                       f"{np.round(np.mean(running, 0), 4)} {rate:.1f}/s chunks {len(chunks.found)}")
+            running = []
+            chunks.refresh()
+        if budget.spent - saved > args.checkpoint_every * 60:
+            save()
+            saved = budget.spent
+        if args.evaluate_every and budget.spent - judged > args.evaluate_every * 60:
+            save()
+            judge()
+            budget.pause()
+            saved = judged = budget.spent
+    save()
+    if args.evaluate_every:
+        judge()
+    common.record(args, stage, **json.loads((folder / "report.json").read_text()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
