@@ -2,6 +2,8 @@
 #include "scratch.h"
 #include "store/store.h"
 
+#include <cjson/cJSON.h>
+
 static int begin(void **state) {
     struct scratch *s = malloc(sizeof *s);
     assert_non_null(s);
@@ -412,6 +414,39 @@ static void writing_fails_cleanly(void **state) {
     assert_int_equal(scratch_count(s), 1);
 }
 
+/* ---- memory -------------------------------------------------------------------------------- */
+
+static long denied_after; /* cJSON's allocations until one is denied; 0: none is */
+
+static void *scarce(size_t size) {
+    return denied_after > 0 && --denied_after == 0 ? NULL : malloc(size);
+}
+
+/* The n-th allocation of cJSON fails, for every n: a message, nothing lost (the sanitizer says). */
+static void json_without_memory(void **state) {
+    struct scratch *s = *state;
+    cJSON_Hooks hooks = {scarce, free};
+    const float x = 1;
+    const struct tensor t = {"x", DTYPE_F32, 1, {1}, &x};
+    static const char *const metadata[] = {"key", "value", NULL};
+    cJSON_InitHooks(&hooks);
+    int failures = 0;
+    for (long n = 1, done = 0; !done; n++) {
+        struct store *store = NULL;
+        denied_after = n;
+        int status = store_write(&s->cx, scratch_path(s, "f"), &t, 1, metadata);
+        if (status == DL_OK)
+            status = store_open_file(&s->cx, s->path, &store);
+        done = denied_after > 0; /* got through before the n-th */
+        denied_after = 0;
+        failures += status != DL_OK;
+        assert_true(done == (status == DL_OK));
+        store_close(store);
+    }
+    cJSON_InitHooks(NULL);
+    assert_in_range(failures, 20, 200);
+}
+
 /* ---- mutation ------------------------------------------------------------------------------ */
 
 /* Whatever bytes a file holds: it is refused with a message, or all that it promises is there. */
@@ -466,6 +501,7 @@ int main(void) {
         T(shards_are_joined),
         T(broken_indices_are_refused),
         T(writing_fails_cleanly),
+        T(json_without_memory),
         T(files_survive_mutation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

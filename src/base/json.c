@@ -27,6 +27,22 @@ static size_t line_of(const char *text, const char *position) {
     return line;
 }
 
+/* Python writes infinities as words, which JSON does not have (lambda_min_clipped: -Infinity in
+ * many a scheduler_config.json): outside strings they become numbers beyond any double, of the same
+ * length, which read as infinities. */
+static void spell_infinities(char *text) {
+    static const char word[] = "Infinity", number[] = "1e99999 ";
+    bool in_string = false;
+    for (char *c = text; *c; c++) {
+        if (in_string && *c == '\\' && c[1])
+            c++;
+        else if (*c == '"')
+            in_string = !in_string;
+        else if (!in_string && strncmp(c, word, sizeof word - 1) == 0)
+            memcpy(c, number, sizeof word - 1);
+    }
+}
+
 int json_read(dl_context *cx, const char *path, size_t max_bytes, struct cJSON **out) {
     char *text;
     size_t size;
@@ -36,6 +52,7 @@ int json_read(dl_context *cx, const char *path, size_t max_bytes, struct cJSON *
         free(text);
         return fail(cx, DL_MODEL, "%s: not JSON: holds a NUL byte", path);
     }
+    spell_infinities(text);
     const char *end = NULL;
     cJSON *root = cJSON_ParseWithLengthOpts(text, size + 1, &end, true);
     size_t line = root || !end ? 0 : line_of(text, end);
@@ -240,6 +257,22 @@ size_t config_int_list(struct config *config, const char *key, long *out, size_t
     for (size_t i = 0; i < count; i++, item = after(value, item)) {
         if (!to_int(config, key, item, min, max, &out[i]))
             return 0;
+    }
+    return count;
+}
+
+size_t config_number_list(struct config *config, const char *key, double *out, size_t max_count,
+                          double min, double max) {
+    const cJSON *value = lookup(config, key);
+    size_t count = list_length(config, key, value, max_count, 0);
+    const cJSON *item = count ? first(value) : NULL;
+    for (size_t i = 0; i < count; i++, item = item->next) {
+        if (!cJSON_IsNumber(item) || !(item->valuedouble >= min && item->valuedouble <= max)) {
+            config_fail(config, key, "must hold numbers from %g to %g; value %zu is not", min, max,
+                        i);
+            return 0;
+        }
+        out[i] = item->valuedouble;
     }
     return count;
 }

@@ -53,6 +53,10 @@ size_t config_choice(struct config *config, const char *key, const char *const *
 size_t config_int_list(struct config *config, const char *key, long *out, size_t max_count,
                        size_t repeat, long min, long max);
 
+/* A list of 1..max_count numbers in [min, max] into out. Returns the length, 0 where missing. */
+size_t config_number_list(struct config *config, const char *key, double *out, size_t max_count,
+                          double min, double max);
+
 /* A list of booleans, with the same rules. */
 size_t config_bool_list(struct config *config, const char *key, bool *out, size_t max_count,
                         size_t repeat);
