@@ -5,7 +5,9 @@
 #include "scratch.h"
 #include "store/store.h"
 
+#include <cjson/cJSON.h>
 #include <math.h>
+#include <zlib.h>
 
 static inline dl_context *reference_context(void) {
     dl_context *cx;
@@ -29,6 +31,81 @@ static inline void reference_link(struct scratch *s, const char *path, const cha
     assert_non_null(getcwd(here, sizeof here));
     snprintf(target, sizeof target, "%s/%s", here, path);
     assert_int_equal(symlink(target, scratch_path(s, name)), 0);
+}
+
+/* A whole JSON file, deleted by the caller. */
+static inline cJSON *reference_json(const char *path) {
+    FILE *stream = fopen(path, "rb");
+    char *text = calloc(1, 1 << 20);
+    cJSON *json;
+    assert_non_null(stream);
+    assert_non_null(text);
+    assert_true(fread(text, 1, (1 << 20) - 1, stream) > 0);
+    fclose(stream);
+    json = cJSON_Parse(text);
+    assert_non_null(json);
+    free(text);
+    return json;
+}
+
+/* Writes the values of `changes` over those of `config` into the scratch folder's config.json. */
+static inline void reference_config(struct scratch *s, const cJSON *config, const char *changes) {
+    cJSON *all = cJSON_Duplicate(config, 1), *changed = cJSON_Parse(changes);
+    char *text;
+    assert_non_null(all);
+    assert_non_null(changed);
+    while (changed->child) {
+        cJSON *item = cJSON_DetachItemViaPointer(changed, changed->child);
+        cJSON_DeleteItemFromObjectCaseSensitive(all, item->string);
+        cJSON_AddItemToObject(all, item->string, item);
+    }
+    text = cJSON_Print(all);
+    scratch_text(s, "config.json", text);
+    cJSON_free(text);
+    cJSON_Delete(all);
+    cJSON_Delete(changed);
+}
+
+/* Unpacks a gzipped file of tests/data/variants into the scratch folder's weights. */
+static inline void reference_unpack(struct scratch *s, const char *name) {
+    enum { MAX = 1 << 22 };
+    char path[256];
+    void *data = malloc(MAX);
+    gzFile packed;
+    int size;
+    snprintf(path, sizeof path, "tests/data/variants/%s.safetensors.gz", name);
+    packed = gzopen(path, "rb");
+    assert_non_null(data);
+    assert_non_null(packed);
+    size = gzread(packed, data, MAX);
+    assert_true(size > 0 && size < MAX);
+    assert_int_equal(gzclose(packed), Z_OK);
+    scratch_file(s, "diffusion_pytorch_model.safetensors", data, (size_t)size);
+    free(data);
+}
+
+/* One entry of tests/data/variants/index.json: name, kind, weights, config. */
+typedef void (*reference_variant_fn)(struct scratch *s, const char *name, const cJSON *config);
+
+/* Calls fn for every variant of a kind, its weights and config laid into the scratch folder. */
+static inline size_t reference_variants(const char *kind, reference_variant_fn fn) {
+    cJSON *index = reference_json("tests/data/variants/index.json");
+    const cJSON *item;
+    size_t count = 0;
+    cJSON_ArrayForEach(item, index) {
+        struct scratch s;
+        const cJSON *config = cJSON_GetObjectItem(item, "config");
+        if (strcmp(cJSON_GetObjectItem(item, "kind")->valuestring, kind) != 0)
+            continue;
+        scratch_begin(&s);
+        reference_config(&s, config, "{}");
+        reference_unpack(&s, cJSON_GetObjectItem(item, "weights")->valuestring);
+        fn(&s, cJSON_GetObjectItem(item, "name")->valuestring, config);
+        scratch_end(&s);
+        count++;
+    }
+    cJSON_Delete(index);
+    return count;
 }
 
 /* A tensor PREFIX + NAME that must be there, in f32. */

@@ -2,8 +2,6 @@
 #include "diffusion/vae.h"
 #include "reference.h"
 
-#include <cjson/cJSON.h>
-
 static const double tolerance = 2e-5;
 
 static struct vae *open_vae(dl_context *cx, const char *dir, const char *class_name) {
@@ -26,8 +24,22 @@ static float *decode(dl_context *cx, const struct vae *vae, const float *latents
     return image;
 }
 
+/* PREFIX.latents decode to PREFIX.image. */
+static void check_image(dl_context *cx, const struct vae *vae, const struct store *expected,
+                        const char *prefix) {
+    const struct tensor *latents = reference_tensor(expected, prefix, "latents");
+    const struct tensor *image = reference_tensor(expected, prefix, "image");
+    size_t H = latents->shape[2], W = latents->shape[3];
+    float *actual;
+
+    assert_int_equal(vae_latent_channels(vae), latents->shape[1]);
+    assert_int_equal(vae_scale(vae) * H, image->shape[2]);
+    actual = decode(cx, vae, latents->data, H, W);
+    assert_close(prefix, actual, image->data, tensor_count(image), tolerance);
+    free(actual);
+}
+
 static void check_model(const char *model, const char *class_name) {
-    static const char *const sizes[] = {"8x8.", "5x3."};
     dl_context *cx = reference_context();
     struct store *expected;
     struct vae *vae;
@@ -38,16 +50,8 @@ static void check_model(const char *model, const char *class_name) {
     snprintf(name, sizeof name, "%s-vae", model);
     expected = reference_open(cx, name);
     assert_string_equal(vae_class_name(vae), class_name);
-    for (size_t i = 0; i < 2; i++) {
-        const struct tensor *latents = reference_tensor(expected, sizes[i], "latents");
-        const struct tensor *image = reference_tensor(expected, sizes[i], "image");
-        size_t H = latents->shape[2], W = latents->shape[3];
-        float *actual = decode(cx, vae, latents->data, H, W);
-        assert_int_equal(vae_latent_channels(vae), latents->shape[1]);
-        assert_int_equal(vae_scale(vae) * H, image->shape[2]);
-        assert_close(sizes[i], actual, image->data, tensor_count(image), tolerance);
-        free(actual);
-    }
+    check_image(cx, vae, expected, "8x8.");
+    check_image(cx, vae, expected, "5x3.");
     store_close(expected);
     vae_close(vae);
     dl_context_free(cx);
@@ -69,43 +73,23 @@ static void as_diffusers_tiny(void **state) {
     check_model("tiny-lcm", "AutoencoderTiny");
 }
 
-/* Attention matrices stored as 1x1 convolutions, as in files converted by the first versions. */
-static void attention_as_convolutions(void **state) {
-    struct scratch s;
+/* Also without post_quant_conv or attention, and attention under old names, as 1x1 convolutions. */
+static void check_variant(struct scratch *s, const char *name, const cJSON *config) {
     dl_context *cx = reference_context();
-    struct vae *plain, *converted;
-    struct tensor tensors[512];
-    float latents[4 * 2 * 3], *a, *b;
-    size_t count;
-    (void)state;
+    struct store *expected = reference_open(cx, "vae-variants");
+    struct vae *vae = open_vae(cx, s->dir, cJSON_GetObjectItem(config, "_class_name")->valuestring);
+    char prefix[64];
 
-    scratch_begin(&s);
-    plain = open_vae(cx, "tests/data/tiny-sd1/vae", NULL);
-    count = store_count(vae_store(plain));
-    assert_true(count < 512);
-    for (size_t i = 0; i < count; i++) {
-        tensors[i] = *store_at(vae_store(plain), i);
-        if (strstr(tensors[i].name, "attentions") && tensors[i].ndim == 2) {
-            tensors[i].ndim = 4;
-            tensors[i].shape[2] = tensors[i].shape[3] = 1;
-        }
-    }
-    assert_int_equal(store_write(cx, scratch_path(&s, "diffusion_pytorch_model.safetensors"),
-                                 tensors, count, NULL),
-                     DL_OK);
-    reference_link(&s, "tests/data/tiny-sd1/vae/config.json", "config.json");
-    converted = open_vae(cx, s.dir, "AutoencoderKL");
-    for (size_t i = 0; i < sizeof latents / sizeof *latents; i++)
-        latents[i] = 0.1f * (float)i - 1;
-    a = decode(cx, plain, latents, 2, 3);
-    b = decode(cx, converted, latents, 2, 3);
-    assert_memory_equal(a, b, 3 * 16 * 24 * sizeof *a);
-    free(a);
-    free(b);
-    vae_close(plain);
-    vae_close(converted);
-    scratch_end(&s);
+    snprintf(prefix, sizeof prefix, "%s.", name);
+    check_image(cx, vae, expected, prefix);
+    vae_close(vae);
+    store_close(expected);
     dl_context_free(cx);
+}
+
+static void as_diffusers_variants(void **state) {
+    (void)state;
+    assert_true(reference_variants("vae", check_variant) >= 8);
 }
 
 /* ---- configs ----------------------------------------------------------------------------------
@@ -113,31 +97,15 @@ static void attention_as_convolutions(void **state) {
 
 /* The config of a model with some keys changed in a folder of its own that has no weights. */
 static int open_changed(struct scratch *s, const char *model, const char *changes) {
-    char path[128], text[8192] = {0}, *printed;
-    cJSON *config, *changed;
+    char path[128];
+    cJSON *config;
     struct vae *vae;
-    FILE *stream;
     int status;
 
     snprintf(path, sizeof path, "tests/data/%s/vae/config.json", model);
-    stream = fopen(path, "rb");
-    assert_non_null(stream);
-    assert_true(fread(text, 1, sizeof text - 1, stream) > 0);
-    fclose(stream);
-    config = cJSON_Parse(text);
-    changed = cJSON_Parse(changes);
-    assert_non_null(config);
-    assert_non_null(changed);
-    while (changed->child) {
-        cJSON *item = cJSON_DetachItemViaPointer(changed, changed->child);
-        cJSON_DeleteItemFromObjectCaseSensitive(config, item->string);
-        cJSON_AddItemToObject(config, item->string, item);
-    }
-    printed = cJSON_Print(config);
-    scratch_text(s, "config.json", printed);
-    cJSON_free(printed);
+    config = reference_json(path);
+    reference_config(s, config, changes);
     cJSON_Delete(config);
-    cJSON_Delete(changed);
     status = vae_open(&s->cx, s->dir, NULL, &vae);
     assert_null(vae);
     return status;
@@ -195,7 +163,7 @@ int main(void) {
         cmocka_unit_test(as_diffusers_sd1),
         cmocka_unit_test(as_diffusers_sd2),
         cmocka_unit_test(as_diffusers_tiny),
-        cmocka_unit_test(attention_as_convolutions),
+        cmocka_unit_test(as_diffusers_variants),
         cmocka_unit_test(unusable_configs_are_refused_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
