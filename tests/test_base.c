@@ -355,10 +355,22 @@ static void read_v(struct config *c, int way) {
 
 static void config_refuses_absurd_values(void **state) {
     struct scratch *s = *state;
-    static const char *const values[] = {
-        "0",          "-1",  "1e999", "-1e999", "9007199254740993", "2147483648", "1e30",
-        "\"absurd\"", "[]",  "{}",    "[null]", "[[1]]",            "[{}]",       "[0]",
-        "[1e999]",    "[1, 2, 3, 4, 5]"};
+    static const char *const values[] = {"0",
+                                         "-1",
+                                         "1e999",
+                                         "-1e999",
+                                         "9007199254740993",
+                                         "2147483648",
+                                         "1e30",
+                                         "\"absurd\"",
+                                         "[]",
+                                         "{}",
+                                         "[null]",
+                                         "[[1]]",
+                                         "[{}]",
+                                         "[0]",
+                                         "[1e999]",
+                                         "[1, 2, 3, 4, 5]"};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         for (int way = 0; way < 7; way++) {
             struct config c;
@@ -400,10 +412,23 @@ static void config_messages(void **state) {
 
 static void json_refuses_what_is_no_object(void **state) {
     struct scratch *s = *state;
-    static const char *const texts[] = {
-        "",       " ",       "[1]",         "3",          "null",       "{",     "{\"a\"",
-        "{\"a\":", "{\"a\":1", "{\"a\":1}x", "{\"a\":NaN}", "{a:1}", "{\"a\":1,}",
-        "\xff\xfe", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\u12\"}", "PK\x03\x04"};
+    static const char *const texts[] = {"",
+                                        " ",
+                                        "[1]",
+                                        "3",
+                                        "null",
+                                        "{",
+                                        "{\"a\"",
+                                        "{\"a\":",
+                                        "{\"a\":1",
+                                        "{\"a\":1}x",
+                                        "{\"a\":NaN}",
+                                        "{a:1}",
+                                        "{\"a\":1,}",
+                                        "\xff\xfe",
+                                        "{\"a\":\"\\ud800\"}",
+                                        "{\"a\":\"\\u12\"}",
+                                        "PK\x03\x04"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct config c;
         if (open_config(s, texts[i], &c) != DL_MODEL)

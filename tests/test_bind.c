@@ -131,7 +131,8 @@ static void unused_tensors_are_told(void **state) {
     assert_contains(f->scratch.line, "/m: 1 tensor is not used: conv_in.weight");
     assert_int_equal(bind_begin(&f->b, &f->scratch.cx, f->store), DL_OK);
     assert_int_equal(bind_end(&f->b), DL_OK);
-    assert_contains(f->scratch.line, "/m: 7 tensors are not used: conv_in.weight, net.0.query.bias");
+    assert_contains(f->scratch.line,
+                    "/m: 7 tensors are not used: conv_in.weight, net.0.query.bias");
     assert_contains(f->scratch.line, ", ...");
 }
 

@@ -168,8 +168,17 @@ static void cut_files_are_refused(void **state) {
 static void header_lengths_are_checked(void **state) {
     struct scratch *s = *state;
     struct store *store;
-    const uint64_t lengths[] = {0, 3, 5, 6, 100, 1u << 24, (uint64_t)1 << 31, (uint64_t)1 << 32,
-                                (uint64_t)1 << 63, UINT64_MAX, UINT64_MAX - 7};
+    const uint64_t lengths[] = {0,
+                                3,
+                                5,
+                                6,
+                                100,
+                                1u << 24,
+                                (uint64_t)1 << 31,
+                                (uint64_t)1 << 32,
+                                (uint64_t)1 << 63,
+                                UINT64_MAX,
+                                UINT64_MAX - 7};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         unsigned char bytes[12] = {0, 0, 0, 0, 0, 0, 0, 0, '{', '}', ' ', '1'};
         for (int k = 0; k < 8; k++)

@@ -80,8 +80,7 @@ int arena_reserve(dl_context *cx, const char *what) {
     arena_free(cx);
     if (bytes > PTRDIFF_MAX)
         return fail_memory(cx, what, bytes);
-    void *block =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED)
         return fail_memory(cx, what, bytes);
     forbid(block, bytes);

@@ -84,8 +84,8 @@ int file_read(dl_context *cx, int status, const char *path, size_t max_bytes, ch
     *data = NULL;
     DL_TRY(open_regular(cx, status, path, &fd, &bytes));
     if (bytes > max_bytes)
-        result = fail(cx, status, "%s: %zu bytes; such a file has at most %zu", path, bytes,
-                      max_bytes);
+        result =
+            fail(cx, status, "%s: %zu bytes; such a file has at most %zu", path, bytes, max_bytes);
     else
         result = allocate(cx, path, bytes + 1, 1, &memory);
     if (result == DL_OK)

@@ -66,7 +66,6 @@ size_t config_string_list(struct config *config, const char *key, const char **o
                           size_t max_count);
 
 /* Sets the sticky failure DL_MODEL with "PATH: KEY: " before the message. */
-void config_fail(struct config *config, const char *key, const char *format, ...)
-    PRINTF_LIKE(3, 4);
+void config_fail(struct config *config, const char *key, const char *format, ...) PRINTF_LIKE(3, 4);
 
 #endif

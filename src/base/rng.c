@@ -100,8 +100,7 @@ static float natural_log(float x) {
  * three parts; there sin x = x + x^3 S(x^2) and cos x = 1 - x^2/2 + x^4 C(x^2). */
 static void sine_cosine(float t, float *sine, float *cosine) {
     static const float S[] = {-1.9515295891e-4f, 8.3321608736e-3f, -1.6666654611e-1f};
-    static const float C[] = {2.443315711809948e-5f, -1.388731625493765e-3f,
-                              4.166664568298827e-2f};
+    static const float C[] = {2.443315711809948e-5f, -1.388731625493765e-3f, 4.166664568298827e-2f};
     int j = ((int)(t * 1.27323954473516f) + 1) & ~1; /* 4 / pi */
     float part = (float)j;
     float x = fmaf(part, -0.78515625f, t);

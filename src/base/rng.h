@@ -9,8 +9,8 @@
 
 struct rng {
     uint32_t state[624];
-    unsigned next;          /* index of the next word in state */
-    bool has_spare;         /* second half of a Box-Muller pair (draws of fewer than 16) */
+    unsigned next;  /* index of the next word in state */
+    bool has_spare; /* second half of a Box-Muller pair (draws of fewer than 16) */
     double spare;
 };
 

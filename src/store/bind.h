@@ -20,10 +20,10 @@ struct binder {
     dl_context *cx;
     struct store *store;
     char prefix[512];
-    unsigned char *used;    /* one flag per tensor of the store */
-    size_t failures;        /* missing or misshapen so far */
-    char report[1024];      /* the first few of them */
-    int status;             /* memory shortage and the like */
+    unsigned char *used; /* one flag per tensor of the store */
+    size_t failures;     /* missing or misshapen so far */
+    char report[1024];   /* the first few of them */
+    int status;          /* memory shortage and the like */
 };
 
 int bind_begin(struct binder *b, dl_context *cx, struct store *store);

@@ -94,10 +94,10 @@ struct element {
  * in a file, but nothing can be bound to them. */
 static const struct element *find_element(const char *name) {
     static const struct element elements[] = {
-        {"F32", DTYPE_F32, 4},       {"F16", DTYPE_F16, 2},    {"BF16", DTYPE_BF16, 2},
-        {"I64", DTYPE_I64, 8},       {"F64", DTYPE_OTHER, 8},  {"I32", DTYPE_OTHER, 4},
-        {"I16", DTYPE_OTHER, 2},     {"I8", DTYPE_OTHER, 1},   {"U8", DTYPE_OTHER, 1},
-        {"U16", DTYPE_OTHER, 2},     {"U32", DTYPE_OTHER, 4},  {"U64", DTYPE_OTHER, 8},
+        {"F32", DTYPE_F32, 4},       {"F16", DTYPE_F16, 2},       {"BF16", DTYPE_BF16, 2},
+        {"I64", DTYPE_I64, 8},       {"F64", DTYPE_OTHER, 8},     {"I32", DTYPE_OTHER, 4},
+        {"I16", DTYPE_OTHER, 2},     {"I8", DTYPE_OTHER, 1},      {"U8", DTYPE_OTHER, 1},
+        {"U16", DTYPE_OTHER, 2},     {"U32", DTYPE_OTHER, 4},     {"U64", DTYPE_OTHER, 8},
         {"F8_E4M3", DTYPE_OTHER, 1}, {"F8_E5M2", DTYPE_OTHER, 1}, {"BOOL", DTYPE_OTHER, 1},
     };
     for (size_t i = 0; i < sizeof elements / sizeof *elements; i++) {

@@ -209,10 +209,14 @@ static int no_weights(dl_context *cx, const char *dir, const char *stem) {
 }
 
 int store_open(dl_context *cx, const char *dir, const char *stem, struct store **out) {
-    static const char *const endings[] = {
-        ".safetensors",      ".safetensors.index.json",
-        ".fp16.safetensors", ".safetensors.index.fp16.json", ".fp16.safetensors.index.json",
-        ".bf16.safetensors", ".safetensors.index.bf16.json", ".bf16.safetensors.index.json"};
+    static const char *const endings[] = {".safetensors",
+                                          ".safetensors.index.json",
+                                          ".fp16.safetensors",
+                                          ".safetensors.index.fp16.json",
+                                          ".fp16.safetensors.index.json",
+                                          ".bf16.safetensors",
+                                          ".safetensors.index.bf16.json",
+                                          ".bf16.safetensors.index.json"};
     *out = NULL;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         char name[256];
