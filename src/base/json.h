@@ -34,7 +34,7 @@ bool config_has(const struct config *config, const char *key);
 /* An integer in [min, max]; `fallback` (not range checked) where the key is missing or null. */
 long config_int(struct config *config, const char *key, long fallback, long min, long max);
 
-/* A finite number in [min, max]. */
+/* A number in [min, max], finite where these are. */
 double config_number(struct config *config, const char *key, double fallback, double min,
                      double max);
 

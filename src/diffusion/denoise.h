@@ -8,13 +8,15 @@
  * The second line is classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598, equation 6);
  * with a guidance scale g of at most 1 the UNet is asked about the positive half alone.
  *
- * B batch: 2 with guidance (negative first), else 1   n values of a picture's latents (C,h,w) */
+ * B batch: 2 with guidance (negative first), else 1   n values of a picture's latents (C,h,w)
+ * m values of the UNet's output, n or more: behind the prediction may be a variance, which is not
+ * guided but taken from the positive half */
 #ifndef DLENS_DIFFUSION_DENOISE_H
 #define DLENS_DIFFUSION_DENOISE_H
 
 #include "diffusion/sampler.h"
 
-/* The denoiser: out (B, sampling.outputs) from input (B,n), PyTorch's order (C,h,w) in each. With
+/* The denoiser: out (B,m) from input (B,n), PyTorch's order (C,h,w) in each. With
  * B = 2 item 0 is conditioned on the negative, item 1 on the positive prompt; with B = 1 the item
  * is on the positive one. Scratch comes from the arena; it is also run in plan mode, where it must
  * make the same allocations and read no input. */
@@ -24,7 +26,8 @@ typedef void (*predict_fn)(dl_context *cx, void *user, float *out, const float *
 struct denoise_job {
     predict_fn predict;
     void *predict_user;
-    struct sampling *sampling; /* begun */
+    struct sampling *sampling; /* begun; no other use of it meanwhile */
+    size_t outputs;            /* m; 0: what the sampler reads, sampling->outputs */
     double guidance_scale;
     bool guidance_embedded; /* the UNet is told the scale itself (LCM): never a negative half */
     float *latents;         /* (n) in: start noise of variance 1; out: the result */
@@ -41,7 +44,8 @@ bool denoise_guided(const struct denoise_job *job);
 size_t denoise_memory(dl_context *cx, const struct denoise_job *job);
 
 /* Runs the job: plans and reserves the arena (nothing may be live in it), then all steps.
- * DL_CANCELLED when progress says so, DL_FAILED without memory; latents are then unfinished. */
+ * DL_CANCELLED when progress says so, DL_FAILED without memory, DL_MODEL where the sampler needs a
+ * variance that the UNet does not predict; latents are then unfinished. */
 int denoise(dl_context *cx, const struct denoise_job *job);
 
 #endif

@@ -5,7 +5,8 @@
  *
  * A sampler is a row of functions. All compute as diffusers 0.42.1 does, in f32 where it does.
  * Random draws come from the picture's own generator, n at a time, in diffusers' order: ddim one a
- * step if eta > 0; euler-a one a step, also at the last; lcm and ddpm one a step but the last.
+ * step if eta > 0; euler-a one a step, also at the last; lcm one a step but the last; ddpm one a step
+ * but at timestep 0.
  *
  * n values of one picture's latents   t timestep   a alphas_cumprod   sigma sqrt((1-a)/a) */
 #ifndef DLENS_DIFFUSION_SAMPLER_H
@@ -23,6 +24,8 @@ struct sampler {
     int (*init)(dl_context *cx, struct sampling *s, size_t steps);
     void (*step)(struct sampling *s, size_t i, float *latents, const float *model_output,
                  struct rng *rng);
+    /* What the UNet is given; NULL: the latents as they are. */
+    void (*scale_input)(const struct sampling *s, size_t i, float *out, const float *latents);
 };
 
 /* NULL if there is none of this name. */
@@ -42,7 +45,8 @@ struct sampling {
     float init_noise_sigma;    /* the start is unit noise times this */
     double eta;                /* ddim: 0 deterministic, 1 as ddpm */
     size_t n;
-    size_t outputs;            /* values of a model output: n, or 2n with a learned variance */
+    size_t outputs;            /* values of a model output that a step reads: n, or 2n with a
+                                  learned variance behind the prediction (ddpm) */
     float *x0, *x0_previous;   /* (n) predicted picture of this and of the last step */
     float *scratch;            /* (n) */
 };

@@ -33,8 +33,8 @@ enum solver_type { SOLVER_MIDPOINT, SOLVER_HEUN };
 
 /* scheduler_config.json under its own names. */
 struct schedule {
-    char *path;       /* of the file, for messages */
-    char *class_name; /* `_class_name`, "DDIMScheduler" */
+    char *path;             /* of the file, for messages */
+    const char *class_name; /* `_class_name`, "DDIMScheduler" */
 
     /* the forward process */
     size_t num_train_timesteps; /* T */
