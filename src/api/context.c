@@ -13,14 +13,12 @@
 
 enum { THREADS_MAX = 1024 };
 
-static int all_cores(void)
-{
+static int all_cores(void) {
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     return cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : (int)cores;
 }
 
-int dl_context_new(dl_context **out)
-{
+int dl_context_new(dl_context **out) {
     dl_context *cx = *out = calloc(1, sizeof *cx);
     if (!cx)
         return DL_FAILED;
@@ -36,35 +34,30 @@ int dl_context_new(dl_context **out)
                 wanted);
 }
 
-void dl_context_free(dl_context *cx)
-{
+void dl_context_free(dl_context *cx) {
     if (!cx)
         return;
     arena_free(cx);
     free(cx);
 }
 
-const char *dl_message(const dl_context *cx)
-{
+const char *dl_message(const dl_context *cx) {
     return cx ? cx->message : "out of memory";
 }
 
-void dl_set_log(dl_context *cx, dl_log_fn log, void *user)
-{
+void dl_set_log(dl_context *cx, dl_log_fn log, void *user) {
     cx->log = log;
     cx->log_user = user;
 }
 
-int dl_set_threads(dl_context *cx, int threads)
-{
+int dl_set_threads(dl_context *cx, int threads) {
     if (threads < 0 || threads > THREADS_MAX)
         return fail(cx, DL_USAGE, "--threads %d: must be 1 to %d", threads, THREADS_MAX);
     cx->threads = threads ? threads : all_cores();
     return DL_OK;
 }
 
-const char *dl_version(dl_context *cx)
-{
+const char *dl_version(dl_context *cx) {
     const char *blas = "no OpenBLAS", *openmp = "no OpenMP";
 #ifdef DLENS_BLAS
     blas = "OpenBLAS";
@@ -77,29 +70,25 @@ const char *dl_version(dl_context *cx)
     return cx->version;
 }
 
-void dl_free(void *memory)
-{
+void dl_free(void *memory) {
     free(memory);
 }
 
-void dl_noise(uint64_t seed, float *out, size_t count)
-{
+void dl_noise(uint64_t seed, float *out, size_t count) {
     struct rng rng;
     rng_seed(&rng, seed);
     if (count)
         rng_normal(&rng, out, count);
 }
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* The best of the products that fit into a third of a second. */
-int dl_measure_speed(dl_context *cx, double *speed)
-{
+int dl_measure_speed(dl_context *cx, double *speed) {
     enum { M = 1024, N = 1280, K = 1280 }; /* as in Stable Diffusion's transformers */
     float *x = NULL, *w = NULL, *y = NULL;
     struct tensor weight = {"speed", DTYPE_F32, 2, {N, K}, NULL};

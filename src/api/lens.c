@@ -9,13 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-void dl_options_init(dl_options *options)
-{
+void dl_options_init(dl_options *options) {
     *options = (dl_options){.layers = "all", .guidance = -1};
 }
 
-int dl_layers_parse(dl_context *cx, const char *spec, int layers, int **out, size_t *count)
-{
+int dl_layers_parse(dl_context *cx, const char *spec, int layers, int **out, size_t *count) {
     return parse_layers(cx, spec, layers, out, count);
 }
 
@@ -23,8 +21,7 @@ int dl_layers_parse(dl_context *cx, const char *spec, int layers, int **out, siz
 
 int dl_lens_resumed(dl_context *cx, dl_model *model, const dl_options *options,
                     const char *const *prompts, size_t prompt_count, dl_skip_fn skip,
-                    dl_picture_fn emit, void *user)
-{
+                    dl_picture_fn emit, void *user) {
     struct settings settings;
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK) {
@@ -42,15 +39,13 @@ int dl_lens_resumed(dl_context *cx, dl_model *model, const dl_options *options,
     return status;
 }
 
-int dl_lens(dl_context *cx, dl_model *model, const dl_options *options,
-            const char *const *prompts, size_t prompt_count, dl_picture_fn emit, void *user)
-{
+int dl_lens(dl_context *cx, dl_model *model, const dl_options *options, const char *const *prompts,
+            size_t prompt_count, dl_picture_fn emit, void *user) {
     return dl_lens_resumed(cx, model, options, prompts, prompt_count, NULL, emit, user);
 }
 
 /* Ordinary text-to-image is the lens at the last layer, without ablations. */
-static dl_options ordinary(const dl_options *options)
-{
+static dl_options ordinary(const dl_options *options) {
     dl_options o = *options;
     o.layers = "last";
     o.skip_layers = NULL;
@@ -60,22 +55,19 @@ static dl_options ordinary(const dl_options *options)
 }
 
 int dl_generate(dl_context *cx, dl_model *model, const dl_options *options,
-                const char *const *prompts, size_t prompt_count, dl_picture_fn emit, void *user)
-{
+                const char *const *prompts, size_t prompt_count, dl_picture_fn emit, void *user) {
     const dl_options o = ordinary(options);
     return dl_lens(cx, model, &o, prompts, prompt_count, emit, user);
 }
 
 int dl_lens_run(dl_context *cx, dl_model *model, const dl_options *options,
                 const char *const *prompts, size_t prompt_count, const dl_run *run,
-                dl_run_result *result)
-{
+                dl_run_result *result) {
     return lens_run(cx, model, options, prompts, prompt_count, run, result);
 }
 
 int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *options,
-                     const char *prompt, const dl_picture *picture, const char *path)
-{
+                     const char *prompt, const dl_picture *picture, const char *path) {
     struct settings settings;
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK)
@@ -84,8 +76,7 @@ int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *op
     return status;
 }
 
-int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options, dl_plan *plan)
-{
+int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options, dl_plan *plan) {
     memset(plan, 0, sizeof *plan);
     struct settings s;
     int status = settings_resolve(cx, model, options, &s);
@@ -114,8 +105,7 @@ int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options, 
 /* ---- encodings ------------------------------------------------------------------------------- */
 
 static int fill_encoding(dl_context *cx, const dl_model *model, const struct settings *settings,
-                         struct encoding *e, dl_encoding *out)
-{
+                         struct encoding *e, dl_encoding *out) {
     const size_t values = e->tokens * e->width;
     out->layers = e->layers;
     out->tokens = e->tokens;
@@ -144,8 +134,7 @@ static int fill_encoding(dl_context *cx, const dl_model *model, const struct set
 }
 
 int dl_encode(dl_context *cx, dl_model *model, const dl_options *options, const char *prompt,
-              dl_encoding *out)
-{
+              dl_encoding *out) {
     struct settings settings;
     struct encoding encoding = {0};
     memset(out, 0, sizeof *out);
@@ -164,8 +153,7 @@ int dl_encode(dl_context *cx, dl_model *model, const dl_options *options, const 
     return status;
 }
 
-void dl_encoding_free(dl_encoding *encoding)
-{
+void dl_encoding_free(dl_encoding *encoding) {
     free(encoding->hidden);
     free(encoding->conditioning);
     free(encoding->pooled);
@@ -174,8 +162,7 @@ void dl_encoding_free(dl_encoding *encoding)
 }
 
 int dl_encoding_write(dl_context *cx, const dl_model *model, const char *prompt,
-                      const dl_encoding *e, const char *path)
-{
+                      const dl_encoding *e, const char *path) {
     const size_t values = e->tokens * e->hidden_size, states = e->layers + 1;
     struct tensor *tensors = NULL;
     char(*names)[32] = NULL;
@@ -186,9 +173,11 @@ int dl_encoding_write(dl_context *cx, const dl_model *model, const char *prompt,
     for (size_t i = 0; status == DL_OK && i < 2 * states; i++) {
         const size_t k = i / 2;
         snprintf(names[i], sizeof names[i], i % 2 ? "cond.%zu" : "hidden.%zu", k);
-        tensors[n++] = (struct tensor){
-            names[i], DTYPE_F32, 3, {1, e->tokens, e->hidden_size},
-            (i % 2 ? e->conditioning : e->hidden) + k * values};
+        tensors[n++] = (struct tensor){names[i],
+                                       DTYPE_F32,
+                                       3,
+                                       {1, e->tokens, e->hidden_size},
+                                       (i % 2 ? e->conditioning : e->hidden) + k * values};
     }
     tensors[n++] = (struct tensor){"ids", DTYPE_I64, 2, {1, e->tokens}, e->ids};
     if (e->pooled)
@@ -206,14 +195,12 @@ int dl_encoding_write(dl_context *cx, const dl_model *model, const char *prompt,
 /* ---- parts ----------------------------------------------------------------------------------- */
 
 int dl_denoise(dl_context *cx, dl_model *model, float *out, const float *latents, size_t batch,
-               size_t h, size_t w, double timestep, const float *states, size_t tokens)
-{
+               size_t h, size_t w, double timestep, const float *states, size_t tokens) {
     return model->family->denoise(cx, model, out, latents, batch, h, w, (float)timestep, states,
                                   tokens);
 }
 
 int dl_decode(dl_context *cx, dl_model *model, float *image, const float *latents, size_t h,
-              size_t w)
-{
+              size_t w) {
     return model->family->decode(cx, model, image, latents, h, w);
 }

@@ -5,18 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-int dl_model_open(dl_context *cx, const char *path, dl_model **model)
-{
+int dl_model_open(dl_context *cx, const char *path, dl_model **model) {
     return model_open(cx, path, model);
 }
 
-void dl_model_close(dl_model *model)
-{
+void dl_model_close(dl_model *model) {
     model_close(model);
 }
 
-void dl_model_describe(const dl_model *model, dl_model_info *info)
-{
+void dl_model_describe(const dl_model *model, dl_model_info *info) {
     *info = (dl_model_info){
         .path = model->path,
         .family = model->family->name,
@@ -35,8 +32,7 @@ void dl_model_describe(const dl_model *model, dl_model_info *info)
 }
 
 /* Parameters by dtype; integer tensors (position ids) are no parameters. */
-static size_t count_parameters(const struct store *store, const char **dtype)
-{
+static size_t count_parameters(const struct store *store, const char **dtype) {
     size_t count[DTYPE_OTHER + 1] = {0}, total = 0;
     enum dtype most = DTYPE_F32;
     for (size_t i = 0; store && i < store_count(store); i++) {
@@ -53,8 +49,7 @@ static size_t count_parameters(const struct store *store, const char **dtype)
     return total;
 }
 
-int dl_model_component(const dl_model *model, size_t index, dl_component *component)
-{
+int dl_model_component(const dl_model *model, size_t index, dl_component *component) {
     if (index >= model->component_count)
         return DL_USAGE;
     const struct component *c = &model->components[index];
@@ -66,8 +61,7 @@ int dl_model_component(const dl_model *model, size_t index, dl_component *compon
     return DL_OK;
 }
 
-int dl_model_tensor(const dl_model *model, size_t component, size_t tensor, dl_tensor_info *info)
-{
+int dl_model_tensor(const dl_model *model, size_t component, size_t tensor, dl_tensor_info *info) {
     if (component >= model->component_count)
         return DL_USAGE;
     const struct store *store = model->components[component].store;
@@ -85,13 +79,12 @@ int dl_model_tensor(const dl_model *model, size_t component, size_t tensor, dl_t
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
 int dl_tokenize(dl_context *cx, const dl_model *model, const char *text, size_t length,
-                dl_tokens *out)
-{
+                dl_tokens *out) {
     struct tokens tokens;
     memset(out, 0, sizeof *out);
     DL_TRY(tokenize(cx, model->tokenizer, text, length, model->tokens, &tokens));
-    int status = allocate(cx, "token ids", model->tokens, sizeof *out->padded,
-                          (void **)&out->padded);
+    int status =
+        allocate(cx, "token ids", model->tokens, sizeof *out->padded, (void **)&out->padded);
     if (status != DL_OK) {
         tokens_free(&tokens);
         return status;
@@ -105,8 +98,7 @@ int dl_tokenize(dl_context *cx, const dl_model *model, const char *text, size_t 
     return DL_OK;
 }
 
-void dl_tokens_free(dl_tokens *tokens)
-{
+void dl_tokens_free(dl_tokens *tokens) {
     struct tokens inner = {tokens->count, tokens->ids, tokens->pieces, tokens->cut};
     tokens_free(&inner);
     free(tokens->padded);

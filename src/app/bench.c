@@ -22,26 +22,23 @@ struct bench {
     const struct invocation *call;
     dl_model *model;
     dl_model_info info;
-    size_t h, w;      /* of the latents */
-    float *latents;   /* (2,C,h,w) */
-    float *out;       /* (2,C,h,w) */
-    float *image;     /* (3,H,W) */
-    float *states;    /* (2,T,D) */
+    size_t h, w;    /* of the latents */
+    float *latents; /* (2,C,h,w) */
+    float *out;     /* (2,C,h,w) */
+    float *image;   /* (3,H,W) */
+    float *states;  /* (2,T,D) */
     dl_options options;
 };
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int run_encode(struct bench *b)
-{
+static int run_encode(struct bench *b) {
     dl_encoding encoding;
-    DL_TRY(dl_encode(b->call->cx, b->model, &b->options, "a photo of a dog on a beach",
-                     &encoding));
+    DL_TRY(dl_encode(b->call->cx, b->model, &b->options, "a photo of a dog on a beach", &encoding));
     const size_t values = encoding.tokens * encoding.hidden_size;
     for (size_t half = 0; half < 2; half++)
         memcpy(b->states + half * values, encoding.conditioning + encoding.layers * values,
@@ -50,25 +47,21 @@ static int run_encode(struct bench *b)
     return DL_OK;
 }
 
-static int run_step(struct bench *b)
-{
+static int run_step(struct bench *b) {
     return dl_denoise(b->call->cx, b->model, b->out, b->latents, 2, b->h, b->w, 500, b->states,
                       (size_t)b->info.tokens);
 }
 
-static int run_decode(struct bench *b)
-{
+static int run_decode(struct bench *b) {
     return dl_decode(b->call->cx, b->model, b->image, b->latents, b->h, b->w);
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
+static int compare_doubles(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static int time_part(struct bench *b, int (*run)(struct bench *), struct part *part)
-{
+static int time_part(struct bench *b, int (*run)(struct bench *), struct part *part) {
     double seconds[REPEATS_MAX];
     const long repeats = b->call->options->repeats ? b->call->options->repeats : 3;
     for (long i = 0; i < repeats; i++) {
@@ -81,8 +74,7 @@ static int time_part(struct bench *b, int (*run)(struct bench *), struct part *p
     return DL_OK;
 }
 
-static int bench_begin(struct bench *b, struct inputs *inputs, dl_plan *plan)
-{
+static int bench_begin(struct bench *b, struct inputs *inputs, dl_plan *plan) {
     dl_context *cx = b->call->cx;
     DL_TRY(open_model(b->call, &b->model));
     dl_model_describe(b->model, &b->info);
@@ -100,23 +92,21 @@ static int bench_begin(struct bench *b, struct inputs *inputs, dl_plan *plan)
     const size_t scale = (size_t)b->info.latent_scale;
     DL_TRY(allocate(cx, "latents", values, sizeof(float), (void **)&b->latents));
     DL_TRY(allocate(cx, "latents", values, sizeof(float), (void **)&b->out));
-    DL_TRY(allocate(cx, "image", 3 * b->h * scale * b->w * scale, sizeof(float),
-                    (void **)&b->image));
+    DL_TRY(
+        allocate(cx, "image", 3 * b->h * scale * b->w * scale, sizeof(float), (void **)&b->image));
     DL_TRY(allocate(cx, "states", states, sizeof(float), (void **)&b->states));
     dl_noise(0, b->latents, values);
     return DL_OK;
 }
 
-static long peak_memory(void)
-{
+static long peak_memory(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return usage.ru_maxrss; /* kilobytes */
 }
 
 static int print_parts(const struct bench *b, const struct part *parts, size_t count, double speed,
-                       const dl_plan *plan)
-{
+                       const dl_plan *plan) {
     if (b->call->options->json) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "model", b->info.path);
@@ -146,8 +136,7 @@ static int print_parts(const struct bench *b, const struct part *parts, size_t c
     return DL_OK;
 }
 
-int command_bench(const struct invocation *call)
-{
+int command_bench(const struct invocation *call) {
     struct bench b = {.call = call};
     struct inputs inputs = {0};
     dl_plan plan;

@@ -15,14 +15,12 @@
 
 static volatile sig_atomic_t interrupted;
 
-static void on_signal(int number)
-{
+static void on_signal(int number) {
     (void)number;
     interrupted = 1;
 }
 
-void console_catch_interrupts(void)
-{
+void console_catch_interrupts(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
@@ -33,26 +31,22 @@ void console_catch_interrupts(void)
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error, and told as one */
 }
 
-bool console_interrupted(void)
-{
+bool console_interrupted(void) {
     return interrupted != 0;
 }
 
-static void clear_line(void)
-{
+static void clear_line(void) {
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
 }
 
-void console_error(const char *message, bool color)
-{
+void console_error(const char *message, bool color) {
     color = color && isatty(STDERR_FILENO) && !getenv("NO_COLOR");
     clear_line();
     fprintf(stderr, "%sdlens:%s %s\n", color ? "\033[1;31m" : "", color ? "\033[0m" : "", message);
 }
 
-void console_log(void *user, int level, const char *line)
-{
+void console_log(void *user, int level, const char *line) {
     const struct options *o = user;
     if (o->quiet || (level == DL_LOG_NOTE && !o->verbose))
         return;
@@ -65,23 +59,20 @@ void console_log(void *user, int level, const char *line)
 
 /* ---- progress -------------------------------------------------------------------------------- */
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int terminal_columns(int fd)
-{
+static int terminal_columns(int fd) {
     struct winsize size;
     if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         return size.ws_col;
     return 80;
 }
 
-void console_progress_begin(struct console_progress *p, const struct options *options)
-{
+void console_progress_begin(struct console_progress *p, const struct options *options) {
     const char *mode = options->progress ? options->progress : "auto";
     *p = (struct console_progress){.options = options, .start = now()};
     p->on = strcmp(mode, "on") == 0 ||
@@ -89,15 +80,13 @@ void console_progress_begin(struct console_progress *p, const struct options *op
 }
 
 /* The part of the running picture that is done; decoding counts as one step more. */
-static double fraction(const dl_progress *g)
-{
+static double fraction(const dl_progress *g) {
     if (!g->steps)
         return 0;
     return (double)g->step / (double)(g->steps + 1);
 }
 
-static bool is_utf8(void)
-{
+static bool is_utf8(void) {
     const char *names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
     for (size_t i = 0; i < 3; i++) {
         const char *value = getenv(names[i]);
@@ -107,8 +96,7 @@ static bool is_utf8(void)
     return false;
 }
 
-int console_progress(void *user, const dl_progress *g)
-{
+int console_progress(void *user, const dl_progress *g) {
     struct console_progress *p = user;
     char line[512], detail[64];
     const double t = now();
@@ -138,8 +126,7 @@ int console_progress(void *user, const dl_progress *g)
     return console_interrupted();
 }
 
-void console_progress_end(struct console_progress *p)
-{
+void console_progress_end(struct console_progress *p) {
     if (p->shown)
         clear_line();
     p->shown = false;
@@ -147,14 +134,12 @@ void console_progress_end(struct console_progress *p)
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
-static const char *lookup(void *user, const char *name)
-{
+static const char *lookup(void *user, const char *name) {
     (void)user;
     return getenv(name);
 }
 
-int console_show(dl_context *cx, const dl_picture *picture)
-{
+int console_show(dl_context *cx, const dl_picture *picture) {
     struct buffer text = {0};
     const int columns = terminal_columns(STDOUT_FILENO);
     clear_line();

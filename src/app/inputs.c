@@ -15,8 +15,7 @@ enum { PROMPT_BYTES_MAX = 64 << 20, PROMPTS_MAX = 100000 };
 
 /* ---- prompts --------------------------------------------------------------------------------- */
 
-static int add_prompt(dl_context *cx, struct prompt_list *list, const char *text, size_t length)
-{
+static int add_prompt(dl_context *cx, struct prompt_list *list, const char *text, size_t length) {
     if (list->count == PROMPTS_MAX)
         return fail(cx, DL_USAGE, "--prompts: more than %d prompts", PROMPTS_MAX);
     if ((list->count & (list->count + 1)) == 0) { /* full at 2^n - 1: double */
@@ -36,8 +35,7 @@ static int add_prompt(dl_context *cx, struct prompt_list *list, const char *text
 
 /* One prompt a line; empty lines are left out. */
 static int add_lines(dl_context *cx, struct prompt_list *list, const char *name, const char *text,
-                     size_t size)
-{
+                     size_t size) {
     size_t line = 1;
     if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) { /* byte order mark */
         text += 3;
@@ -59,8 +57,7 @@ static int add_lines(dl_context *cx, struct prompt_list *list, const char *name,
     return DL_OK;
 }
 
-static int read_stdin(dl_context *cx, char **data, size_t *size)
-{
+static int read_stdin(dl_context *cx, char **data, size_t *size) {
     size_t capacity = 1 << 16, n = 0;
     char *text = malloc(capacity);
     while (text && !feof(stdin) && !ferror(stdin)) {
@@ -87,8 +84,7 @@ static int read_stdin(dl_context *cx, char **data, size_t *size)
     return DL_OK;
 }
 
-static int add_csv(dl_context *cx, struct prompt_list *list, const char *path)
-{
+static int add_csv(dl_context *cx, struct prompt_list *list, const char *path) {
     struct csv csv;
     DL_TRY(csv_read(cx, path, &csv));
     const size_t column = csv_column(&csv, "prompt");
@@ -104,14 +100,12 @@ static int add_csv(dl_context *cx, struct prompt_list *list, const char *path)
     return status;
 }
 
-static bool ends_in_csv(const char *path)
-{
+static bool ends_in_csv(const char *path) {
     const size_t n = strlen(path);
     return n >= 4 && (strcmp(path + n - 4, ".csv") == 0 || strcmp(path + n - 4, ".CSV") == 0);
 }
 
-int prompts_read(dl_context *cx, const struct options *options, struct prompt_list *out)
-{
+int prompts_read(dl_context *cx, const struct options *options, struct prompt_list *out) {
     const char *file = options->prompts_file;
     memset(out, 0, sizeof *out);
     for (size_t i = 0; i < options->argument_count; i++) {
@@ -139,8 +133,7 @@ int prompts_read(dl_context *cx, const struct options *options, struct prompt_li
     return DL_OK;
 }
 
-void prompts_free(struct prompt_list *list)
-{
+void prompts_free(struct prompt_list *list) {
     for (size_t i = 0; i < list->count; i++)
         free(list->texts[i]);
     free(list->texts);
@@ -149,8 +142,7 @@ void prompts_free(struct prompt_list *list)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-static int read_seeds(dl_context *cx, const struct options *options, struct inputs *out)
-{
+static int read_seeds(dl_context *cx, const struct options *options, struct inputs *out) {
     size_t count = 1;
     if (options->seed_list)
         DL_TRY(parse_seeds(cx, options->seed_list, &out->seeds, &count));
@@ -163,8 +155,7 @@ static int read_seeds(dl_context *cx, const struct options *options, struct inpu
         const uint64_t first = out->seeds[0];
         count = (size_t)options->seed_count;
         if (first > UINT64_MAX - (count - 1))
-            return fail(cx, DL_USAGE, "--seeds %ld: beyond the largest seed",
-                        options->seed_count);
+            return fail(cx, DL_USAGE, "--seeds %ld: beyond the largest seed", options->seed_count);
         free(out->seeds);
         DL_TRY(allocate(cx, "seeds", count, sizeof *out->seeds, (void **)&out->seeds));
         for (size_t i = 0; i < count; i++)
@@ -177,8 +168,7 @@ static int read_seeds(dl_context *cx, const struct options *options, struct inpu
 
 /* Takes tensor `noise` and, where --size says nothing, its size. */
 static int take_noise(dl_context *cx, const dl_model_info *info, const char *path,
-                      const struct store *store, struct inputs *out)
-{
+                      const struct store *store, struct inputs *out) {
     const struct tensor *t = store_find(store, "noise");
     const size_t channels = (size_t)info->latent_channels, scale = (size_t)info->latent_scale;
     if (!t || t->dtype != DTYPE_F32 || t->ndim != 4 || t->shape[0] != 1 || t->shape[1] != channels)
@@ -200,8 +190,7 @@ static int take_noise(dl_context *cx, const dl_model_info *info, const char *pat
     return DL_OK;
 }
 
-static int read_noise(dl_context *cx, const dl_model *model, const char *path, struct inputs *out)
-{
+static int read_noise(dl_context *cx, const dl_model *model, const char *path, struct inputs *out) {
     dl_model_info info;
     struct store *store;
     dl_model_describe(model, &info);
@@ -212,8 +201,7 @@ static int read_noise(dl_context *cx, const dl_model *model, const char *path, s
     return status;
 }
 
-static int read_words(dl_context *cx, const struct options *o, dl_options *out)
-{
+static int read_words(dl_context *cx, const struct options *o, dl_options *out) {
     if (o->norm && strcmp(o->norm, "none") != 0 && strcmp(o->norm, "final") != 0)
         return fail(cx, DL_USAGE, "--norm %s: must be final or none", o->norm);
     if (o->precision && strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "fast") != 0)
@@ -228,8 +216,7 @@ static int read_words(dl_context *cx, const struct options *o, dl_options *out)
 }
 
 int inputs_read(dl_context *cx, const dl_model *model, const struct options *options,
-                struct inputs *out)
-{
+                struct inputs *out) {
     memset(out, 0, sizeof *out);
     dl_options_init(&out->options);
     if (options->layers)
@@ -246,16 +233,14 @@ int inputs_read(dl_context *cx, const dl_model *model, const struct options *opt
     return options->noise ? read_noise(cx, model, options->noise, out) : DL_OK;
 }
 
-void inputs_free(struct inputs *inputs)
-{
+void inputs_free(struct inputs *inputs) {
     free(inputs->seeds);
     free(inputs->noise);
     memset(inputs, 0, sizeof *inputs);
 }
 
 int check_memory(dl_context *cx, dl_model *model, const struct options *options,
-                 const dl_options *run)
-{
+                 const dl_options *run) {
     size_t limit;
     dl_plan plan;
     if (!options->max_memory)

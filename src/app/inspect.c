@@ -17,8 +17,7 @@ struct estimate {
 /* Networks reach about this share of the matrix product's speed (bench/README.md). */
 static const double EFFICIENCY = 0.8;
 
-static int make_estimate(const struct invocation *call, dl_model *model, struct estimate *out)
-{
+static int make_estimate(const struct invocation *call, dl_model *model, struct estimate *out) {
     struct inputs inputs = {0};
     dl_model_info info;
     double speed;
@@ -40,8 +39,7 @@ static int make_estimate(const struct invocation *call, dl_model *model, struct 
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-static void print_tensors(const dl_model *model, size_t component)
-{
+static void print_tensors(const dl_model *model, size_t component) {
     dl_tensor_info t;
     for (size_t i = 0; dl_model_tensor(model, component, i, &t) == DL_OK; i++) {
         printf("    %-5s [", t.dtype);
@@ -51,8 +49,7 @@ static void print_tensors(const dl_model *model, size_t component)
     }
 }
 
-static void print_components(const dl_model *model, int tensors)
-{
+static void print_components(const dl_model *model, int tensors) {
     dl_component c;
     for (size_t i = 0; dl_model_component(model, i, &c) == DL_OK; i++) {
         if (!c.file) {
@@ -67,8 +64,7 @@ static void print_components(const dl_model *model, int tensors)
 }
 
 static void print_text(const struct invocation *call, const dl_model *model,
-                       const struct estimate *e)
-{
+                       const struct estimate *e) {
     dl_model_info m;
     char picture[48], whole[48];
     dl_model_describe(model, &m);
@@ -91,8 +87,7 @@ static void print_text(const struct invocation *call, const dl_model *model,
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static cJSON *tensors_json(const dl_model *model, size_t component)
-{
+static cJSON *tensors_json(const dl_model *model, size_t component) {
     cJSON *list = cJSON_CreateArray();
     dl_tensor_info t;
     for (size_t i = 0; dl_model_tensor(model, component, i, &t) == DL_OK; i++) {
@@ -107,8 +102,7 @@ static cJSON *tensors_json(const dl_model *model, size_t component)
     return list;
 }
 
-static cJSON *components_json(const dl_model *model, int tensors)
-{
+static cJSON *components_json(const dl_model *model, int tensors) {
     cJSON *list = cJSON_CreateArray();
     dl_component c;
     for (size_t i = 0; dl_model_component(model, i, &c) == DL_OK; i++) {
@@ -129,8 +123,7 @@ static cJSON *components_json(const dl_model *model, int tensors)
 }
 
 static int print_object(const struct invocation *call, const dl_model *model,
-                        const struct estimate *e)
-{
+                        const struct estimate *e) {
     dl_model_info m;
     cJSON *o = cJSON_CreateObject();
     dl_model_describe(model, &m);
@@ -157,8 +150,7 @@ static int print_object(const struct invocation *call, const dl_model *model,
     return print_json(call, o);
 }
 
-int command_inspect(const struct invocation *call)
-{
+int command_inspect(const struct invocation *call) {
     dl_model *model = NULL;
     struct estimate estimate = {0};
     struct options options = *call->options;

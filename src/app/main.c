@@ -51,8 +51,7 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 static const char *const planned[] = {"experiment", "analyse", "compare",
                                       "score",      "convert", "merge"};
 
-static void print_usage(FILE *to)
-{
+static void print_usage(FILE *to) {
     fprintf(to, "dlens: the Diffusion Lens. What does a text-to-image model see in each layer of\n"
                 "its text encoder? (arXiv 2403.05846)\n\n"
                 "usage: dlens \"a prompt\" [options]\n"
@@ -62,8 +61,7 @@ static void print_usage(FILE *to)
     fprintf(to, "\n  dlens COMMAND --help tells a command's options; dlens --version the build.\n");
 }
 
-static void print_help(const struct command *c)
-{
+static void print_help(const struct command *c) {
     printf("usage: dlens %s %s%s[options]\n\n%s.\n\noptions:\n", c->name, c->usage,
            c->usage[0] ? " " : "", c->summary);
     options_print(c->bit);
@@ -73,8 +71,7 @@ static void print_help(const struct command *c)
                "unusable, 130 interrupted (what is finished is kept; run the same line again)\n");
 }
 
-static const struct command *find_command(const char *name)
-{
+static const struct command *find_command(const char *name) {
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
@@ -83,8 +80,7 @@ static const struct command *find_command(const char *name)
 
 /* The command that argv means, and where its words begin: `dlens "a prompt"` is `dlens lens`. */
 static int choose_command(dl_context *cx, int argc, char *const *argv,
-                          const struct command **command, int *first)
-{
+                          const struct command **command, int *first) {
     *command = find_command(argv[1]);
     *first = *command ? 2 : 1;
     if (*command)
@@ -105,8 +101,7 @@ static int choose_command(dl_context *cx, int argc, char *const *argv,
 }
 
 static int run_command(dl_context *cx, const struct command *command, int argc, char *const *argv,
-                       int first)
-{
+                       int first) {
     struct options options;
     int status = options_parse(cx, argc, argv, first, command->bit, &options);
     if (status == DL_OK && options.help) {
@@ -127,16 +122,15 @@ static int run_command(dl_context *cx, const struct command *command, int argc, 
     return status;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     dl_context *cx;
     const struct command *command;
     int first, status = dl_context_new(&cx);
     if (status == DL_OK && argc < 2) {
         print_usage(stderr);
         status = DL_USAGE;
-    } else if (status == DL_OK && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
-                                   !strcmp(argv[1], "help"))) {
+    } else if (status == DL_OK &&
+               (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
         print_usage(stdout);
         status = flush_output(cx);
     } else if (status == DL_OK && strcmp(argv[1], "--version") == 0) {
@@ -157,15 +151,13 @@ int main(int argc, char **argv)
 
 /* ---- what commands share --------------------------------------------------------------------- */
 
-int flush_output(dl_context *cx)
-{
+int flush_output(dl_context *cx) {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return DL_OK;
     return fail(cx, DL_FAILED, "standard output: %s", strerror(errno));
 }
 
-int open_model(const struct invocation *call, dl_model **model)
-{
+int open_model(const struct invocation *call, dl_model **model) {
     const char *path = call->options->model;
     if (!path)
         path = getenv("DLENS_MODEL");
@@ -178,8 +170,7 @@ int open_model(const struct invocation *call, dl_model **model)
     return dl_model_open(call->cx, path, model);
 }
 
-int print_json(const struct invocation *call, struct cJSON *json)
-{
+int print_json(const struct invocation *call, struct cJSON *json) {
     char *text = cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
     if (!text)

@@ -13,7 +13,7 @@ enum kind { KIND_FLAG, KIND_TEXT, KIND_WHOLE, KIND_NUMBER };
 
 struct option {
     const char *name;
-    char letter;      /* 0: none */
+    char letter; /* 0: none */
     enum kind kind;
     const char *value; /* its name in the help; NULL for a flag */
     const char *help;
@@ -61,14 +61,12 @@ static const struct option table[] = {
 /* clang-format on */
 enum { OPTION_COUNT = sizeof table / sizeof table[0] };
 
-static size_t min_size(size_t a, size_t b)
-{
+static size_t min_size(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
 /* Levenshtein's distance (V. Levenshtein, 1966), one row at a time. */
-int edit_distance(const char *a, const char *b)
-{
+int edit_distance(const char *a, const char *b) {
     size_t row[64];
     const size_t n = strlen(b);
     if (n >= sizeof row / sizeof row[0] || strlen(a) > 64)
@@ -87,24 +85,21 @@ int edit_distance(const char *a, const char *b)
     return row[n] < 99 ? (int)row[n] : 99;
 }
 
-static const struct option *find_name(const char *name, size_t length)
-{
+static const struct option *find_name(const char *name, size_t length) {
     for (size_t i = 0; i < OPTION_COUNT; i++)
         if (strlen(table[i].name) == length && strncmp(table[i].name, name, length) == 0)
             return &table[i];
     return NULL;
 }
 
-static const struct option *find_letter(char letter)
-{
+static const struct option *find_letter(char letter) {
     for (size_t i = 0; i < OPTION_COUNT; i++)
         if (table[i].letter && table[i].letter == letter)
             return &table[i];
     return NULL;
 }
 
-static int unknown(dl_context *cx, const char *word, int command)
-{
+static int unknown(dl_context *cx, const char *word, int command) {
     const struct option *nearest = NULL;
     int best = 3;
     for (size_t i = 0; i < OPTION_COUNT && strncmp(word, "--", 2) == 0; i++) {
@@ -119,8 +114,8 @@ static int unknown(dl_context *cx, const char *word, int command)
     return fail(cx, DL_USAGE, "%s: unknown option; --help lists the options", word);
 }
 
-static int set_value(dl_context *cx, const struct option *o, const char *text, struct options *out)
-{
+static int set_value(dl_context *cx, const struct option *o, const char *text,
+                     struct options *out) {
     char *field = (char *)out + o->offset;
     char *end = NULL;
     double number;
@@ -147,8 +142,7 @@ static int set_value(dl_context *cx, const struct option *o, const char *text, s
     return DL_OK;
 }
 
-static int check_command(dl_context *cx, const struct option *o, int command)
-{
+static int check_command(dl_context *cx, const struct option *o, int command) {
     if (o->commands & command)
         return DL_OK;
     return fail(cx, DL_USAGE, "--%s: this command does not take it; --help lists its options",
@@ -157,8 +151,7 @@ static int check_command(dl_context *cx, const struct option *o, int command)
 
 /* --name, --name value, --name=value. */
 static int parse_long(dl_context *cx, int argc, char *const *argv, int *i, int command,
-                      struct options *out)
-{
+                      struct options *out) {
     const char *word = argv[*i], *equals = strchr(word, '=');
     const size_t length = equals ? (size_t)(equals - word) - 2 : strlen(word) - 2;
     const struct option *o = find_name(word + 2, length);
@@ -175,8 +168,7 @@ static int parse_long(dl_context *cx, int argc, char *const *argv, int *i, int c
 
 /* -x, -xy, -x value, -xvalue. */
 static int parse_letters(dl_context *cx, int argc, char *const *argv, int *i, int command,
-                         struct options *out)
-{
+                         struct options *out) {
     for (const char *c = argv[*i] + 1; *c; c++) {
         const struct option *o = find_letter(*c);
         if (!o)
@@ -194,8 +186,7 @@ static int parse_letters(dl_context *cx, int argc, char *const *argv, int *i, in
 }
 
 int options_parse(dl_context *cx, int argc, char *const *argv, int first, int command,
-                  struct options *out)
-{
+                  struct options *out) {
     bool only_arguments = false;
     memset(out, 0, sizeof *out);
     out->guidance = -1;
@@ -215,15 +206,13 @@ int options_parse(dl_context *cx, int argc, char *const *argv, int first, int co
     return DL_OK;
 }
 
-void options_free(struct options *options)
-{
+void options_free(struct options *options) {
     free(options->arguments);
     options->arguments = NULL;
 }
 
 /* One option: its forms, then the help wrapped to 80 columns. */
-static void print_option(const struct option *o)
-{
+static void print_option(const struct option *o) {
     enum { INDENT = 26, WIDTH = 80 };
     char forms[64], letter[8] = "    ";
     if (o->letter)
@@ -251,8 +240,7 @@ static void print_option(const struct option *o)
     printf("\n");
 }
 
-void options_print(int command)
-{
+void options_print(int command) {
     for (size_t i = 0; i < OPTION_COUNT; i++)
         if (table[i].commands & command)
             print_option(&table[i]);

@@ -20,8 +20,7 @@ struct session {
     struct console_progress progress;
 };
 
-static int session_begin(const struct invocation *call, struct session *s)
-{
+static int session_begin(const struct invocation *call, struct session *s) {
     memset(s, 0, sizeof *s);
     s->call = call;
     DL_TRY(prompts_read(call->cx, call->options, &s->prompts));
@@ -34,8 +33,7 @@ static int session_begin(const struct invocation *call, struct session *s)
     return DL_OK;
 }
 
-static void session_end(struct session *s)
-{
+static void session_end(struct session *s) {
     inputs_free(&s->inputs);
     prompts_free(&s->prompts);
     dl_model_close(s->model);
@@ -43,17 +41,16 @@ static void session_end(struct session *s)
 
 /* ---- lens ------------------------------------------------------------------------------------ */
 
-static int show(void *user, const dl_picture *picture)
-{
+static int show(void *user, const dl_picture *picture) {
     struct session *s = user;
     if (s->call->options->show && !s->call->options->json)
-        console_show(s->call->cx, picture); /* a picture that cannot be shown is made all the same */
+        console_show(s->call->cx,
+                     picture); /* a picture that cannot be shown is made all the same */
     return console_interrupted();
 }
 
 /* The manifest, with the paths of it and the report. */
-static int print_result(const struct invocation *call, const dl_run_result *result)
-{
+static int print_result(const struct invocation *call, const dl_run_result *result) {
     char *text = NULL;
     DL_TRY(file_read(call->cx, DL_FAILED, result->manifest, SIZE_MAX - 1, &text, NULL));
     cJSON *json = cJSON_Parse(text);
@@ -67,8 +64,7 @@ static int print_result(const struct invocation *call, const dl_run_result *resu
     return print_json(call, json);
 }
 
-int command_lens(const struct invocation *call)
-{
+int command_lens(const struct invocation *call) {
     struct session s;
     int status = session_begin(call, &s);
     if (status == DL_OK) {
@@ -113,8 +109,7 @@ struct generation {
 };
 
 /* The file of one picture: the output itself, or P-slug... inside it. */
-static int picture_path(const struct generation *g, const dl_picture *picture, char **path)
-{
+static int picture_path(const struct generation *g, const dl_picture *picture, char **path) {
     const struct options *o = g->session->call->options;
     char name[64];
     if (g->one) {
@@ -126,8 +121,7 @@ static int picture_path(const struct generation *g, const dl_picture *picture, c
     return *path ? DL_OK : fail_memory(g->session->call->cx, "file name", sizeof name);
 }
 
-static int save(void *user, const dl_picture *picture)
-{
+static int save(void *user, const dl_picture *picture) {
     struct generation *g = user;
     struct session *s = g->session;
     char *path = NULL;
@@ -151,8 +145,7 @@ static int save(void *user, const dl_picture *picture)
     return g->status != DL_OK || console_interrupted();
 }
 
-int command_generate(const struct invocation *call)
-{
+int command_generate(const struct invocation *call) {
     struct session s;
     struct generation g = {.session = &s, .status = DL_OK};
     int status = session_begin(call, &s);
@@ -161,8 +154,8 @@ int command_generate(const struct invocation *call)
         g.files = cJSON_CreateArray();
         g.one = s.prompts.count == 1 && s.inputs.options.seed_count == 1;
         if (g.one && output && dir_exists(output))
-            status = fail(call->cx, DL_USAGE, "%s: is a folder; one picture goes to a file",
-                          output);
+            status =
+                fail(call->cx, DL_USAGE, "%s: is a folder; one picture goes to a file", output);
         if (!g.one)
             status = dir_make(call->cx, output ? output : "out");
     }

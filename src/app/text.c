@@ -7,8 +7,7 @@
 #include <string.h>
 
 /* These commands take one text. */
-static int one_text(const struct invocation *call, const char *name, const char **text)
-{
+static int one_text(const struct invocation *call, const char *name, const char **text) {
     if (call->options->argument_count != 1)
         return fail(call->cx, DL_USAGE, "%s: one is wanted, %zu are given%s", name,
                     call->options->argument_count,
@@ -20,8 +19,7 @@ static int one_text(const struct invocation *call, const char *name, const char 
 /* ---- encode ---------------------------------------------------------------------------------- */
 
 static int encode_text(const struct invocation *call, dl_model *model, const dl_options *options,
-                       const char *prompt)
-{
+                       const char *prompt) {
     const char *path = call->options->output ? call->options->output : "states.safetensors";
     dl_encoding encoding;
     DL_TRY(dl_encode(call->cx, model, options, prompt, &encoding));
@@ -41,9 +39,8 @@ static int encode_text(const struct invocation *call, dl_model *model, const dl_
     return status;
 }
 
-int command_encode(const struct invocation *call)
-{
-    const char *prompt;
+int command_encode(const struct invocation *call) {
+    const char *prompt = NULL;
     dl_model *model = NULL;
     struct inputs inputs = {0};
     DL_TRY(one_text(call, "PROMPT", &prompt));
@@ -59,16 +56,14 @@ int command_encode(const struct invocation *call)
 
 /* ---- tokenize -------------------------------------------------------------------------------- */
 
-static cJSON *ids_json(const int32_t *ids, size_t count)
-{
+static cJSON *ids_json(const int32_t *ids, size_t count) {
     cJSON *array = cJSON_CreateArray();
     for (size_t i = 0; i < count; i++)
         cJSON_AddItemToArray(array, cJSON_CreateNumber(ids[i]));
     return array;
 }
 
-static int print_tokens(const struct invocation *call, const dl_tokens *tokens)
-{
+static int print_tokens(const struct invocation *call, const dl_tokens *tokens) {
     if (!call->options->json) {
         for (size_t i = 0; i < tokens->count; i++)
             printf("%8d  %s\n", tokens->ids[i], tokens->pieces[i]);
@@ -83,9 +78,8 @@ static int print_tokens(const struct invocation *call, const dl_tokens *tokens)
     return print_json(call, json);
 }
 
-int command_tokenize(const struct invocation *call)
-{
-    const char *text;
+int command_tokenize(const struct invocation *call) {
+    const char *text = NULL;
     dl_model *model = NULL;
     dl_tokens tokens = {0};
     DL_TRY(one_text(call, "TEXT", &text));

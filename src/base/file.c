@@ -78,8 +78,8 @@ static int read_all(dl_context *cx, int status, const char *path, int fd, char *
 
 int file_read(dl_context *cx, int status, const char *path, size_t max_bytes, char **data,
               size_t *size) {
-    int fd, result;
-    size_t bytes;
+    int fd = -1, result;
+    size_t bytes = 0;
     void *memory = NULL;
     *data = NULL;
     DL_TRY(open_regular(cx, status, path, &fd, &bytes));
@@ -102,8 +102,8 @@ int file_read(dl_context *cx, int status, const char *path, size_t max_bytes, ch
 }
 
 int file_map(dl_context *cx, const char *path, struct mapping *out) {
-    int fd, status = DL_OK;
-    size_t size;
+    int fd = -1, status = DL_OK;
+    size_t size = 0;
     *out = (struct mapping){NULL, 0};
     DL_TRY(open_regular(cx, DL_MODEL, path, &fd, &size));
     if (size > 0) {
@@ -184,7 +184,7 @@ int file_write_with(dl_context *cx, const char *path, file_writer writer, void *
 
 struct bytes {
     const void *data;
-    size_t size;
+    size_t size = 0;
 };
 
 static int write_bytes(dl_context *cx, void *stream, void *user) {

@@ -26,7 +26,7 @@ struct sample_request {
     struct conditioning positive;
     struct conditioning negative; /* states NULL: no guidance */
     uint64_t seed;
-    const float *noise; /* (C,h,w) start noise, NULL: drawn from the seed */
+    const float *noise;   /* (C,h,w) start noise, NULL: drawn from the seed */
     size_t width, height; /* in pixels, checked with family->check_size */
     size_t steps;
     const char *sampler;
@@ -44,8 +44,8 @@ struct sample {
 void sample_free(struct sample *sample);
 
 struct component {
-    const char *name;       /* folder in the model's directory */
-    char *class_name;       /* from model_index.json */
+    const char *name;          /* folder in the model's directory */
+    char *class_name;          /* from model_index.json */
     const struct store *store; /* its weights, NULL where it has none */
 };
 

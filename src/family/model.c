@@ -12,8 +12,7 @@
 static const struct family *const families[] = {&family_stable_diffusion};
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
 
-const char *index_class(const struct config *index, const char *name)
-{
+const char *index_class(const struct config *index, const char *name) {
     const cJSON *entry = cJSON_GetObjectItemCaseSensitive(index->root, name);
     if (!cJSON_IsArray(entry))
         return NULL;
@@ -22,8 +21,7 @@ const char *index_class(const struct config *index, const char *name)
 }
 
 int model_add_component(dl_context *cx, dl_model *model, const char *name, const char *class_name,
-                        const struct store *store)
-{
+                        const struct store *store) {
     if (model->component_count == COMPONENTS_MAX)
         return fail(cx, DL_FAILED, "%s: more than %d components", model->path, COMPONENTS_MAX);
     struct component *c = &model->components[model->component_count];
@@ -39,8 +37,7 @@ int model_add_component(dl_context *cx, dl_model *model, const char *name, const
 /* ---- where bundled models are ---------------------------------------------------------------- */
 
 /* DIR/MODEL if it is a model's folder, else NULL. */
-static char *model_in(const char *dir, const char *name)
-{
+static char *model_in(const char *dir, const char *name) {
     char *path = path_join(dir, name);
     char *index = path ? path_join(path, "model_index.json") : NULL;
     bool found = index && file_exists(index);
@@ -54,8 +51,7 @@ static char *model_in(const char *dir, const char *name)
 /* A bundled model by its name: in $DLENS_WEIGHTS, beside the program (weights/ of a source tree,
  * ../share/dlens/weights of an installed one, so that an installation can be moved), and where
  * `make install` put it. */
-static char *find_bundled(const char *name)
-{
+static char *find_bundled(const char *name) {
     const char *variable = getenv("DLENS_WEIGHTS");
     char *found = variable ? model_in(variable, name) : NULL;
     char program[4096];
@@ -76,8 +72,7 @@ static char *find_bundled(const char *name)
 }
 
 /* The folder that `path` means: itself, or the bundled model of this name. */
-static int locate(dl_context *cx, const char *path, char **out)
-{
+static int locate(dl_context *cx, const char *path, char **out) {
     *out = NULL;
     if (!dir_exists(path) && !file_exists(path) && path[0] && !strchr(path, '/'))
         *out = find_bundled(path);
@@ -89,16 +84,15 @@ static int locate(dl_context *cx, const char *path, char **out)
                     "model_index.json",
                     path);
     if (!dir_exists(path))
-        return fail(cx, DL_MODEL,
-                    "%s: no such model folder, and no bundled model has this name", path);
+        return fail(cx, DL_MODEL, "%s: no such model folder, and no bundled model has this name",
+                    path);
     *out = strdup(path);
     return *out ? DL_OK : fail_memory(cx, path, strlen(path) + 1);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int open_text(dl_context *cx, dl_model *model, const struct config *index)
-{
+static int open_text(dl_context *cx, dl_model *model, const struct config *index) {
     const char *tokenizer = index_class(index, "tokenizer");
     const char *encoder = index_class(index, "text_encoder");
     if (!tokenizer || !encoder)
@@ -117,8 +111,7 @@ static int open_text(dl_context *cx, dl_model *model, const struct config *index
     if (tokenizer_vocab_size(model->tokenizer) > model->encoder->vocab_size)
         tell(cx, DL_LOG_WARNING,
              "%s: the tokenizer has %zu pieces, the text encoder embeddings for %zu only",
-             model->path, tokenizer_vocab_size(model->tokenizer),
-             model->encoder->vocab_size);
+             model->path, tokenizer_vocab_size(model->tokenizer), model->encoder->vocab_size);
     size_t limit = model->encoder->max_tokens;
     model->tokens = tokenizer_max_length(model->tokenizer);
     if (!model->tokens || (limit && model->tokens > limit))
@@ -130,8 +123,7 @@ static int open_text(dl_context *cx, dl_model *model, const struct config *index
                                text_encoder_store(model->encoder));
 }
 
-static const struct family *find_family(const char *pipeline)
-{
+static const struct family *find_family(const char *pipeline) {
     for (size_t f = 0; f < FAMILY_COUNT; f++)
         for (const char *const *name = families[f]->pipelines; *name; name++)
             if (strcmp(*name, pipeline) == 0)
@@ -139,8 +131,7 @@ static const struct family *find_family(const char *pipeline)
     return NULL;
 }
 
-static int open_parts(dl_context *cx, dl_model *model, struct config *index)
-{
+static int open_parts(dl_context *cx, dl_model *model, struct config *index) {
     const char *pipeline = config_string(index, "_class_name", NULL);
     if (!pipeline)
         return fail(cx, DL_MODEL, "%s: _class_name is missing", index->path);
@@ -153,8 +144,7 @@ static int open_parts(dl_context *cx, dl_model *model, struct config *index)
     return model->family->open(cx, model, index);
 }
 
-int model_open(dl_context *cx, const char *path, dl_model **out)
-{
+int model_open(dl_context *cx, const char *path, dl_model **out) {
     *out = NULL;
     dl_model *model = calloc(1, sizeof *model);
     if (!model)
@@ -176,8 +166,7 @@ int model_open(dl_context *cx, const char *path, dl_model **out)
     return DL_OK;
 }
 
-void model_close(dl_model *model)
-{
+void model_close(dl_model *model) {
     if (!model)
         return;
     if (model->family)
@@ -190,8 +179,7 @@ void model_close(dl_model *model)
     free(model);
 }
 
-void sample_free(struct sample *sample)
-{
+void sample_free(struct sample *sample) {
     free(sample->latents);
     free(sample->rgb);
     sample->latents = NULL;

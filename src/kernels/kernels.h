@@ -1,9 +1,86 @@
-/* The table of functions of one instruction set, and its choice. */
+/* The table of functions of one instruction set, and its choice.
+ *
+ * Everything that is worth vector code is here, as small functions over contiguous rows; what they
+ * are combined to (ops.h) is written once, in plain C, for all instruction sets: gemm.c, conv.c,
+ * attention.c, norm.c, elementwise.c. ref.c defines each function in C99; simd.inc writes them over
+ * a few vector macros, and avx2.c, avx512.c and neon.c give these macros. Only those three files
+ * are compiled for more than the base architecture.
+ *
+ * Equal bits. An element's value never depends on where in a row, panel or tile it stands: partial
+ * vectors go through the same instructions as full ones. So results depend neither on the number
+ * of threads nor on what else is in a batch. Between tables they differ by rounding. */
 #ifndef DLENS_KERNELS_KERNELS_H
 #define DLENS_KERNELS_KERNELS_H
 
+#include "base/tensor.h"
+#include "kernels/ops.h"
+
+enum {
+    /* A block of the product's inner dimension has at most BLOCK_K elements. Rows of the left
+     * operand lie LEFT_STRIDE floats apart: a constant, so that the inner loop addresses every row
+     * from one register; an odd number of cache lines, so that rows do not meet in one set. */
+    BLOCK_K = 320,
+    LEFT_STRIDE = 336,
+    TILE_ROWS_MAX = 16,   /* upper bounds of rows and columns below */
+    TILE_COLUMNS_MAX = 32
+};
+
+/* c (R, columns) = a (R,K) b (K, columns), or += with `add`. R is fixed per function; rows of a lie
+ * LEFT_STRIDE apart, rows of b are contiguous, rows of c lie ldc apart. K <= BLOCK_K. */
+typedef void tile_function(float *c, size_t ldc, const float *a, const float *b, size_t K, bool add);
+
 struct kernels {
     const char *name; /* "ref", "avx2", "avx512", "neon" */
+
+    /* Matrix product: the register tile and how many of its row panels a packed B panel meets
+     * while it is in the innermost cache. tile[R] computes R rows. */
+    size_t rows, columns, group;
+    tile_function *tile[TILE_ROWS_MAX + 1];
+
+    /* Row r of out (rows, LEFT_STRIDE apart) = [at[r*taps + 0][0..n) | at[r*taps + 1][0..n) | ...],
+     * every pointer moved on by `offset`; a NULL pointer stands for zeros. */
+    void (*gather)(float *out, const float *const *at, size_t rows, size_t taps, size_t offset,
+                   size_t n);
+
+    /* out[order[j]*ldo + i] = in[i*ldi + j], i < rows, j < columns; order NULL: j itself. */
+    void (*transpose)(float *out, size_t ldo, const size_t *order, const float *in, size_t ldi,
+                      size_t rows, size_t columns);
+
+    /* y (rows,n; ldy apart) = act(c (rows,n; ldc apart) + bias) + residual (rows,n; ldy apart);
+     * bias and residual may be NULL. */
+    void (*finish)(float *y, size_t ldy, const float *c, size_t ldc, const float *bias,
+                   const float *residual, size_t rows, size_t n, enum activation act);
+
+    /* One tile of keys of a softmax over keys, for `columns` queries at once; s (keys, columns):
+     *     m' = max(m, max_k s_k);  rescale = exp(m - m');  s_k = exp(s_k - m')
+     *     sum = sum rescale + sum_k s_k;  m = m'                   (Milakov, Gimelshein 2018) */
+    void (*softmax_tile)(float *s, size_t keys, float *m, float *sum, float *rescale);
+
+    /* y (rows, columns; contiguous) *= s (columns). */
+    void (*scale_columns)(float *y, const float *s, size_t rows);
+
+    /* sum (n) += sum over rows of x (rows,n; ldx apart); squares (n) += that of x^2. */
+    void (*column_sums)(double *sum, double *squares, const float *x, size_t ldx, size_t rows,
+                        size_t n);
+
+    /* y (rows,n) = act(x * a + b), a and b (n). y may be x. */
+    void (*affine)(float *y, const float *x, const float *a, const float *b, size_t rows, size_t n,
+                   enum activation act);
+
+    /* y (n) = (x - mean) / sqrt(mean of (x - mean)^2 + eps) * weight + bias. y may be x. */
+    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, size_t n,
+                       float eps);
+
+    /* y (n) = x / sqrt(mean of x^2 + eps) * weight. y may be x. */
+    void (*rms_norm)(float *y, const float *x, const float *weight, size_t n, float eps);
+
+    void (*activate)(float *y, const float *x, size_t n, enum activation act);
+
+    /* y (n) = a act(b). */
+    void (*gate)(float *y, const float *a, const float *b, size_t n, enum activation act);
+
+    /* y (n) = x widened to f32 from F32, F16 or BF16. */
+    void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
 };
 
 /* The table called `name`, or with NULL the fastest that this processor can run. NULL if there is

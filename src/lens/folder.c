@@ -19,8 +19,7 @@ enum { MANIFEST_BYTES_MAX = 256 << 20 };
 
 /* The parts of a manifest that say what a run is. The new one is printed and parsed again, so that
  * both sides have passed through the same text. */
-static bool same_run(const cJSON *manifest, const cJSON *there, char what[256])
-{
+static bool same_run(const cJSON *manifest, const cJSON *there, char what[256]) {
     static const char *const parts[] = {"schema", "model", "options", "prompts"};
     char *text = cJSON_PrintUnformatted(manifest);
     cJSON *mine = text ? cJSON_Parse(text) : NULL;
@@ -48,8 +47,7 @@ static bool same_run(const cJSON *manifest, const cJSON *there, char what[256])
 }
 
 /* Times and flags of one picture that the manifest lists. */
-static void take_image(struct grid *grid, const cJSON *image)
-{
+static void take_image(struct grid *grid, const cJSON *image) {
     const cJSON *file = cJSON_GetObjectItemCaseSensitive(image, "file");
     const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(image, "seconds");
     const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
@@ -65,8 +63,7 @@ static void take_image(struct grid *grid, const cJSON *image)
 
 /* What is there by its final name is complete; it is read all the same, as a disk may have lost
  * it, and for its flags. */
-static void take_files(dl_context *cx, struct grid *grid, const char *folder)
-{
+static void take_files(dl_context *cx, struct grid *grid, const char *folder) {
     const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
     for (size_t i = 0; i < count; i++) {
         struct cell *cell = &grid->cells[i];
@@ -87,8 +84,7 @@ static void take_files(dl_context *cx, struct grid *grid, const char *folder)
 
 /* ---- what lies in the folder ----------------------------------------------------------------- */
 
-static bool is_sheet(const char *name)
-{
+static bool is_sheet(const char *name) {
     unsigned prompt;
     int end = 0;
     if (strcmp(name, "sheet.png") == 0)
@@ -98,8 +94,7 @@ static bool is_sheet(const char *name)
 
 /* A top-level name that a run makes: its own files, a prompt's folder, the latents. Names with a
  * dot in front (temporary files, what file managers leave) are nobody's. */
-static bool is_ours(const struct grid *grid, const char *name, const char *latents_file)
-{
+static bool is_ours(const struct grid *grid, const char *name, const char *latents_file) {
     const char *latents = latents_file ? strrchr(latents_file, '/') : NULL;
     latents = latents ? latents + 1 : latents_file;
     if (name[0] == '.' || strcmp(name, "manifest.json") == 0 || strcmp(name, "index.html") == 0 ||
@@ -116,8 +111,7 @@ static bool is_ours(const struct grid *grid, const char *name, const char *laten
 
 /* Counts the entries; the first foreign one goes to `what`. */
 static size_t count_entries(const char *folder, const struct grid *grid, const char *latents_file,
-                            bool *foreign, char what[256])
-{
+                            bool *foreign, char what[256]) {
     size_t count = 0;
     DIR *dir = opendir(folder);
     *foreign = false;
@@ -137,8 +131,7 @@ static size_t count_entries(const char *folder, const struct grid *grid, const c
 
 int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manifest,
                    struct grid *grid, const char *latents_file, enum folder_state *state,
-                   char what[256])
-{
+                   char what[256]) {
     bool foreign;
     what[0] = '\0';
     *state = FOLDER_FREE;
@@ -177,13 +170,11 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
 /* ---- overwriting ----------------------------------------------------------------------------- */
 
 /* A name that stays inside the folder. */
-static bool is_inside(const char *file)
-{
+static bool is_inside(const char *file) {
     return file[0] && file[0] != '/' && strncmp(file, "../", 3) != 0 && !strstr(file, "/../");
 }
 
-static void remove_file(const char *folder, const char *file)
-{
+static void remove_file(const char *folder, const char *file) {
     char *path = path_join(folder, file);
     if (path)
         unlink(path);
@@ -191,8 +182,7 @@ static void remove_file(const char *folder, const char *file)
 }
 
 /* Removes FOLDER/FILE and then the folders above it inside FOLDER that are left empty. */
-static void remove_picture(const char *folder, const char *file)
-{
+static void remove_picture(const char *folder, const char *file) {
     char *name = strdup(file);
     remove_file(folder, file);
     for (char *slash = name ? strrchr(name, '/') : NULL; slash; slash = strrchr(name, '/')) {
@@ -205,8 +195,7 @@ static void remove_picture(const char *folder, const char *file)
     free(name);
 }
 
-int folder_clear(dl_context *cx, const char *folder)
-{
+int folder_clear(dl_context *cx, const char *folder) {
     char *path = path_join(folder, "manifest.json");
     cJSON *there = NULL;
     if (!path)
@@ -219,8 +208,7 @@ int folder_clear(dl_context *cx, const char *folder)
                 remove_picture(folder, file->valuestring);
         }
         char sheet[32];
-        const int prompts =
-            cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(there, "prompts"));
+        const int prompts = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(there, "prompts"));
         for (int p = 0; p < prompts; p++) {
             snprintf(sheet, sizeof sheet, "sheet-%d.png", p);
             remove_file(folder, sheet);

@@ -22,16 +22,14 @@
 /* ---- encoding -------------------------------------------------------------------------------- */
 
 int encode_prompt(dl_context *cx, const dl_model *model, const char *prompt,
-                  const unsigned char *skip, struct encoding *out)
-{
+                  const unsigned char *skip, struct encoding *out) {
     struct tokens tokens = {0};
     memset(out, 0, sizeof *out);
     out->layers = model->encoder->layers;
     out->width = model->encoder->hidden_size;
     out->tokens = model->tokens;
     size_t values; /* (L+1) T D */
-    if (!size_mul(out->layers + 1, out->tokens, &values) ||
-        !size_mul(values, out->width, &values))
+    if (!size_mul(out->layers + 1, out->tokens, &values) || !size_mul(values, out->width, &values))
         return fail_memory(cx, "hidden states", SIZE_MAX);
     DL_TRY(allocate(cx, "hidden states", values, sizeof *out->hidden, (void **)&out->hidden));
     DL_TRY(allocate(cx, "token ids", out->tokens, sizeof *out->ids, (void **)&out->ids));
@@ -44,8 +42,7 @@ int encode_prompt(dl_context *cx, const dl_model *model, const char *prompt,
                                 skip);
 }
 
-void encoding_free(struct encoding *encoding)
-{
+void encoding_free(struct encoding *encoding) {
     free(encoding->hidden);
     free(encoding->ids);
     free(encoding->cut);
@@ -53,8 +50,7 @@ void encoding_free(struct encoding *encoding)
 }
 
 void condition(dl_context *cx, const dl_model *model, const struct encoding *encoding, int layer,
-               bool norm, float *c)
-{
+               bool norm, float *c) {
     const size_t values = encoding->tokens * encoding->width;
     const float *hidden = encoding->hidden + (size_t)layer * values;
     if (norm)
@@ -76,15 +72,13 @@ struct run {
     dl_progress progress;       /* of the running picture */
 };
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int on_step(void *user, const char *stage, size_t step, size_t steps)
-{
+static int on_step(void *user, const char *stage, size_t step, size_t steps) {
     struct run *run = user;
     if (!run->callbacks->progress)
         return 0;
@@ -94,25 +88,21 @@ static int on_step(void *user, const char *stage, size_t step, size_t steps)
     return run->callbacks->progress(run->callbacks->progress_user, &run->progress);
 }
 
-static bool wanted(const struct run *run, size_t prompt, int layer, uint64_t seed)
-{
+static bool wanted(const struct run *run, size_t prompt, int layer, uint64_t seed) {
     const struct lens_callbacks *cb = run->callbacks;
     return !cb->skip || !cb->skip(cb->user, prompt, layer, seed);
 }
 
 /* The layers of a run in order: the chosen ones, then the family's own conditioning. */
-static size_t run_layers(const struct settings *s)
-{
+static size_t run_layers(const struct settings *s) {
     return s->layer_count + (s->native ? 1 : 0);
 }
 
-static int run_layer(const struct settings *s, size_t i)
-{
+static int run_layer(const struct settings *s, size_t i) {
     return i < s->layer_count ? s->layers[i] : LAYER_NATIVE;
 }
 
-static size_t count_wanted(const struct run *run, size_t first, size_t prompts)
-{
+static size_t count_wanted(const struct run *run, size_t first, size_t prompts) {
     const struct settings *s = run->settings;
     size_t count = 0;
     for (size_t p = first; p < first + prompts; p++)
@@ -123,8 +113,7 @@ static size_t count_wanted(const struct run *run, size_t first, size_t prompts)
 }
 
 /* One picture: conditioning c of one layer, one seed. */
-static int look(struct run *run, size_t prompt, int layer, uint64_t seed)
-{
+static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
     const struct settings *s = run->settings;
     const size_t tokens = run->model->tokens;
     struct sample_request request = {
@@ -168,8 +157,7 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed)
 }
 
 /* All pictures of one prompt. */
-static int lens_prompt(struct run *run, size_t p, const char *prompt)
-{
+static int lens_prompt(struct run *run, size_t p, const char *prompt) {
     const struct settings *s = run->settings;
     struct encoding encoding, ordinary = {0};
     if (on_step(run, "encode", 0, 0))
@@ -198,11 +186,9 @@ static int lens_prompt(struct run *run, size_t p, const char *prompt)
 }
 
 /* The negative prompt's full encoding: last layer, final norm, no block left out. */
-static int encode_negative(struct run *run)
-{
+static int encode_negative(struct run *run) {
     struct encoding encoding;
-    int status =
-        encode_prompt(run->cx, run->model, run->settings->negative, NULL, &encoding);
+    int status = encode_prompt(run->cx, run->model, run->settings->negative, NULL, &encoding);
     if (status == DL_OK)
         condition(run->cx, run->model, &encoding, (int)encoding.layers, true, run->negative);
     encoding_free(&encoding);
@@ -210,8 +196,7 @@ static int encode_negative(struct run *run)
 }
 
 int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
-         const char *const *prompts, size_t prompt_count, const struct lens_callbacks *callbacks)
-{
+         const char *const *prompts, size_t prompt_count, const struct lens_callbacks *callbacks) {
     struct run run = {.cx = cx, .model = model, .settings = settings, .callbacks = callbacks};
     const size_t values = model->tokens * model->encoder->hidden_size;
     run.progress.images = count_wanted(&run, 0, prompt_count);

@@ -13,8 +13,7 @@
 
 /* ---- the grid of pictures -------------------------------------------------------------------- */
 
-void slug(char out[48], const char *prompt)
-{
+void slug(char out[48], const char *prompt) {
     size_t n = 0;
     for (const char *p = prompt; *p && n < 40; p++) {
         const unsigned char c = (unsigned char)*p;
@@ -31,18 +30,15 @@ void slug(char out[48], const char *prompt)
         strcpy(out, "prompt");
 }
 
-struct cell *grid_at(const struct grid *grid, size_t prompt, size_t seed, size_t layer)
-{
+struct cell *grid_at(const struct grid *grid, size_t prompt, size_t seed, size_t layer) {
     return &grid->cells[(prompt * grid->seed_count + seed) * grid->layer_count + layer];
 }
 
-int grid_layer(const struct grid *grid, size_t layer)
-{
+int grid_layer(const struct grid *grid, size_t layer) {
     return layer < grid->settings->layer_count ? grid->settings->layers[layer] : -1;
 }
 
-struct cell *grid_find(const struct grid *grid, size_t prompt, uint64_t seed, int layer)
-{
+struct cell *grid_find(const struct grid *grid, size_t prompt, uint64_t seed, int layer) {
     for (size_t s = 0; s < grid->seed_count; s++)
         for (size_t l = 0; grid->settings->seeds[s] == seed && l < grid->layer_count; l++)
             if (grid_layer(grid, l) == layer)
@@ -50,8 +46,7 @@ struct cell *grid_find(const struct grid *grid, size_t prompt, uint64_t seed, in
     return NULL;
 }
 
-bool grid_complete(const struct grid *grid)
-{
+bool grid_complete(const struct grid *grid) {
     const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
     for (size_t i = 0; i < count; i++)
         if (!grid->cells[i].made)
@@ -59,8 +54,7 @@ bool grid_complete(const struct grid *grid)
     return true;
 }
 
-static int name_cell(dl_context *cx, const struct grid *grid, size_t p, size_t s, size_t l)
-{
+static int name_cell(dl_context *cx, const struct grid *grid, size_t p, size_t s, size_t l) {
     char prompt[48], layer[32], path[160];
     slug(prompt, grid->prompts[p]);
     if (grid_layer(grid, l) < 0)
@@ -76,8 +70,7 @@ static int name_cell(dl_context *cx, const struct grid *grid, size_t p, size_t s
 }
 
 int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings,
-              const char *const *prompts, size_t prompt_count)
-{
+              const char *const *prompts, size_t prompt_count) {
     size_t count;
     memset(grid, 0, sizeof *grid);
     grid->settings = settings;
@@ -97,8 +90,7 @@ int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings
     return DL_OK;
 }
 
-void grid_free(struct grid *grid)
-{
+void grid_free(struct grid *grid) {
     const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
     for (size_t i = 0; grid->cells && i < count; i++)
         free(grid->cells[i].file);
@@ -109,8 +101,7 @@ void grid_free(struct grid *grid)
 /* ---- building -------------------------------------------------------------------------------- */
 
 /* A whole number of 64 bits, which a double could not hold. */
-static cJSON *json_u64(uint64_t value)
-{
+static cJSON *json_u64(uint64_t value) {
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, value);
     return cJSON_CreateRaw(text);
@@ -118,8 +109,7 @@ static cJSON *json_u64(uint64_t value)
 
 /* A string that may come from the command line or the file system: made valid UTF-8, without
  * which the file would not be JSON. */
-static cJSON *json_text(const char *text)
-{
+static cJSON *json_text(const char *text) {
     struct buffer b = {0};
     buffer_utf8(&b, text);
     cJSON *string = cJSON_CreateString(b.data ? b.data : "");
@@ -127,8 +117,7 @@ static cJSON *json_text(const char *text)
     return string;
 }
 
-static cJSON *model_json(const dl_model *model)
-{
+static cJSON *model_json(const dl_model *model) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddItemToObject(o, "path", json_text(model->path));
     cJSON_AddStringToObject(o, "family", model->family->name);
@@ -138,21 +127,18 @@ static cJSON *model_json(const dl_model *model)
 }
 
 /* Start noise given by the caller is recorded by its checksum. */
-static cJSON *noise_json(const dl_model *model, const struct settings *s)
-{
+static cJSON *noise_json(const dl_model *model, const struct settings *s) {
     char text[16];
     if (!s->noise)
         return cJSON_CreateNull();
     const size_t values = model->latent_channels * (s->width / model->latent_scale) *
                           (s->height / model->latent_scale);
     snprintf(text, sizeof text, "crc32:%08lx",
-             (unsigned long)crc32_z(0, (const unsigned char *)s->noise,
-                                    values * sizeof *s->noise));
+             (unsigned long)crc32_z(0, (const unsigned char *)s->noise, values * sizeof *s->noise));
     return cJSON_CreateString(text);
 }
 
-static cJSON *options_json(const dl_model *model, const struct settings *s)
-{
+static cJSON *options_json(const dl_model *model, const struct settings *s) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddItemToObject(o, "layers", cJSON_CreateIntArray(s->layers, (int)s->layer_count));
     cJSON *skip = cJSON_AddArrayToObject(o, "skip_layers");
@@ -176,8 +162,7 @@ static cJSON *options_json(const dl_model *model, const struct settings *s)
 }
 
 static int add_prompt(dl_context *cx, cJSON *prompts, const dl_model *model, const char *text,
-                      size_t index)
-{
+                      size_t index) {
     struct tokens tokens = {0};
     DL_TRY(tokenize(cx, model->tokenizer, text, strlen(text), model->tokens, &tokens));
     cJSON *o = cJSON_CreateObject();
@@ -198,8 +183,7 @@ static int add_prompt(dl_context *cx, cJSON *prompts, const dl_model *model, con
 }
 
 int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
-                   const dl_run *run, struct cJSON **out)
-{
+                   const dl_run *run, struct cJSON **out) {
     cJSON *m = *out = cJSON_CreateObject();
     cJSON_AddNumberToObject(m, "schema", 1);
     cJSON_AddStringToObject(m, "version", DLENS_VERSION);
@@ -216,8 +200,7 @@ int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *gri
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static cJSON *images_json(const struct grid *grid)
-{
+static cJSON *images_json(const struct grid *grid) {
     cJSON *images = cJSON_CreateArray();
     for (size_t p = 0; p < grid->prompt_count; p++)
         for (size_t s = 0; s < grid->seed_count; s++)
@@ -242,8 +225,7 @@ static cJSON *images_json(const struct grid *grid)
 }
 
 int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *grid,
-                   const char *folder)
-{
+                   const char *folder) {
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "images");
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "complete");
     cJSON_AddItemToObject(manifest, "images", images_json(grid));

@@ -48,9 +48,9 @@ int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *gr
 
 /* What a folder is to a run. */
 enum folder_state {
-    FOLDER_FREE,  /* not there, or empty */
-    FOLDER_SAME,  /* holds this run, whole or in part */
-    FOLDER_OTHER, /* holds a run with other settings */
+    FOLDER_FREE,   /* not there, or empty */
+    FOLDER_SAME,   /* holds this run, whole or in part */
+    FOLDER_OTHER,  /* holds a run with other settings */
     FOLDER_FOREIGN /* holds files that no run has made */
 };
 

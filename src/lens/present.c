@@ -13,8 +13,7 @@
 #include <string.h>
 
 /* Thumbnails are smaller where there are many, so that memory and the page stay in bounds. */
-static int thumbnail_side(size_t pictures)
-{
+static int thumbnail_side(size_t pictures) {
     return pictures <= 400 ? REPORT_THUMBNAIL : pictures <= 1600 ? REPORT_THUMBNAIL / 2 : 64;
 }
 
@@ -24,15 +23,14 @@ struct presentation {
     const struct grid *grid;
     const char *folder;
     const dl_run *run;
-    struct image *thumbnails;   /* (cells) */
-    char (*row_labels)[32];     /* (seeds) */
-    char (*column_labels)[16];  /* (layers) */
+    struct image *thumbnails;  /* (cells) */
+    char (*row_labels)[32];    /* (seeds) */
+    char (*column_labels)[16]; /* (layers) */
     const char **rows, **columns;
     int *layers; /* (layers) */
 };
 
-static int load_thumbnails(struct presentation *p)
-{
+static int load_thumbnails(struct presentation *p) {
     const struct grid *g = p->grid;
     const size_t count = g->prompt_count * g->seed_count * g->layer_count;
     DL_TRY(allocate(p->cx, "thumbnails", count, sizeof *p->thumbnails, (void **)&p->thumbnails));
@@ -53,19 +51,17 @@ static int load_thumbnails(struct presentation *p)
     return DL_OK;
 }
 
-static int make_labels(struct presentation *p)
-{
+static int make_labels(struct presentation *p) {
     const struct grid *g = p->grid;
-    DL_TRY(allocate(p->cx, "labels", g->seed_count, sizeof *p->row_labels,
-                    (void **)&p->row_labels));
+    DL_TRY(
+        allocate(p->cx, "labels", g->seed_count, sizeof *p->row_labels, (void **)&p->row_labels));
     DL_TRY(allocate(p->cx, "labels", g->layer_count, sizeof *p->column_labels,
                     (void **)&p->column_labels));
     DL_TRY(allocate(p->cx, "labels", g->seed_count, sizeof *p->rows, (void **)&p->rows));
     DL_TRY(allocate(p->cx, "labels", g->layer_count, sizeof *p->columns, (void **)&p->columns));
     DL_TRY(allocate(p->cx, "labels", g->layer_count, sizeof *p->layers, (void **)&p->layers));
     for (size_t s = 0; s < g->seed_count; s++) {
-        snprintf(p->row_labels[s], sizeof p->row_labels[s], "seed %" PRIu64,
-                 g->settings->seeds[s]);
+        snprintf(p->row_labels[s], sizeof p->row_labels[s], "seed %" PRIu64, g->settings->seeds[s]);
         p->rows[s] = p->row_labels[s];
     }
     for (size_t l = 0; l < g->layer_count; l++) {
@@ -80,8 +76,7 @@ static int make_labels(struct presentation *p)
 }
 
 /* The last part of a path: how people know a model. */
-static const char *base_name(const char *path)
-{
+static const char *base_name(const char *path) {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/')
         end--;
@@ -93,16 +88,14 @@ static const char *base_name(const char *path)
 
 /* ---- contact sheets -------------------------------------------------------------------------- */
 
-static void sheet_name(const struct grid *grid, size_t prompt, char out[32])
-{
+static void sheet_name(const struct grid *grid, size_t prompt, char out[32]) {
     if (grid->prompt_count > 1)
         snprintf(out, 32, "sheet-%zu.png", prompt);
     else
         strcpy(out, "sheet.png");
 }
 
-static int write_sheet(struct presentation *p, size_t prompt)
-{
+static int write_sheet(struct presentation *p, size_t prompt) {
     const struct grid *g = p->grid;
     const struct settings *s = g->settings;
     const size_t count = g->seed_count * g->layer_count;
@@ -146,8 +139,7 @@ static int write_sheet(struct presentation *p, size_t prompt)
 
 /* argv as a line that a shell reads back: words with anything but plain characters in single
  * quotes. */
-static void quote_command(const dl_run *run, struct buffer *out)
-{
+static void quote_command(const dl_run *run, struct buffer *out) {
     for (size_t i = 0; i < run->command_count; i++) {
         const char *word = run->command[i];
         const bool plain =
@@ -170,43 +162,39 @@ static void quote_command(const dl_run *run, struct buffer *out)
 
 /* Whether token i is one that the tokenizer puts around the prompt: written in angle brackets, at
  * an end. */
-static bool is_frame(const struct tokens *tokens, size_t i)
-{
+static bool is_frame(const struct tokens *tokens, size_t i) {
     return (i == 0 || i + 1 == tokens->count) && tokens->pieces[i][0] == '<';
 }
 
 /* The tokens of one prompt, for the page. */
 static int report_tokens(struct presentation *p, size_t prompt, struct tokens *tokens,
-                         struct report_prompt *out, char *sheet)
-{
+                         struct report_prompt *out, char *sheet) {
     const char *text = p->grid->prompts[prompt];
     struct report_token *list = NULL;
     DL_TRY(tokenize(p->cx, p->model->tokenizer, text, strlen(text), p->model->tokens, tokens));
     DL_TRY(allocate(p->cx, "tokens", tokens->count, sizeof *list, (void **)&list));
     for (size_t i = 0; i < tokens->count; i++)
-        list[i] = (struct report_token){tokens->ids[i], tokens->pieces[i],
-                                        is_frame(tokens, i)};
+        list[i] = (struct report_token){tokens->ids[i], tokens->pieces[i], is_frame(tokens, i)};
     sheet_name(p->grid, prompt, sheet);
     *out = (struct report_prompt){text, list, tokens->count, tokens->cut, sheet};
     return DL_OK;
 }
 
-static void report_cells(const struct presentation *p, struct report_cell *cells)
-{
+static void report_cells(const struct presentation *p, struct report_cell *cells) {
     const struct grid *g = p->grid;
     const size_t count = g->prompt_count * g->seed_count * g->layer_count;
     for (size_t i = 0; i < count; i++) {
         const struct cell *c = &g->cells[i];
         const struct image *t = &p->thumbnails[i];
-        cells[i] = (struct report_cell){t->rgb,     t->width, t->height,    c->made ? c->file : NULL,
-                                        c->seconds, c->flags, c->flag_count};
+        cells[i] =
+            (struct report_cell){t->rgb,     t->width, t->height,    c->made ? c->file : NULL,
+                                 c->seconds, c->flags, c->flag_count};
     }
 }
 
 /* Writes the page once all its parts are there. */
 static int write_page(struct presentation *p, const struct report_prompt *prompts,
-                      const struct report_cell *cells)
-{
+                      const struct report_cell *cells) {
     const struct grid *g = p->grid;
     const struct settings *s = g->settings;
     char steps[24], guidance[32], size[64], eta[32];
@@ -216,10 +204,21 @@ static int write_page(struct presentation *p, const struct report_prompt *prompt
     snprintf(size, sizeof size, "%zu x %zu pixels", s->width, s->height);
     snprintf(eta, sizeof eta, "%g", s->eta);
     const char *const settings[] = {
-        "Sampler", s->sampler, "Steps", steps, "Guidance scale", guidance, "Size", size,
-        "Negative prompt", s->negative[0] ? s->negative : "(empty)",
-        "Conditioning", s->norm ? "final layer norm" : "raw hidden state",
-        s->skip ? "Ablation" : "eta", s->skip ? "blocks left out, see manifest.json" : eta, NULL,
+        "Sampler",
+        s->sampler,
+        "Steps",
+        steps,
+        "Guidance scale",
+        guidance,
+        "Size",
+        size,
+        "Negative prompt",
+        s->negative[0] ? s->negative : "(empty)",
+        "Conditioning",
+        s->norm ? "final layer norm" : "raw hidden state",
+        s->skip ? "Ablation" : "eta",
+        s->skip ? "blocks left out, see manifest.json" : eta,
+        NULL,
     };
     quote_command(p->run, &command);
     const struct report report = {
@@ -250,8 +249,7 @@ static int write_page(struct presentation *p, const struct report_prompt *prompt
     return status;
 }
 
-static int write_report(struct presentation *p)
-{
+static int write_report(struct presentation *p) {
     const struct grid *g = p->grid;
     const size_t count = g->prompt_count * g->seed_count * g->layer_count;
     struct report_prompt *prompts = NULL;
@@ -285,10 +283,8 @@ static int write_report(struct presentation *p)
 }
 
 int present(dl_context *cx, const dl_model *model, const struct grid *grid, const char *folder,
-            const dl_run *run)
-{
-    struct presentation p = {
-        .cx = cx, .model = model, .grid = grid, .folder = folder, .run = run};
+            const dl_run *run) {
+    struct presentation p = {.cx = cx, .model = model, .grid = grid, .folder = folder, .run = run};
     int status = make_labels(&p);
     if (status == DL_OK)
         status = load_thumbnails(&p);

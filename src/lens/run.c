@@ -35,8 +35,7 @@ struct folder_run {
 /* ---- pictures -------------------------------------------------------------------------------- */
 
 int picture_write(dl_context *cx, const dl_model *model, const struct settings *settings,
-                  const char *prompt, const dl_picture *picture, const char *path)
-{
+                  const char *prompt, const dl_picture *picture, const char *path) {
     char layer[16], seed[24], steps[24], guidance[32];
     snprintf(layer, sizeof layer, "%d", picture->layer);
     snprintf(seed, sizeof seed, "%" PRIu64, picture->seed);
@@ -59,8 +58,7 @@ int picture_write(dl_context *cx, const dl_model *model, const struct settings *
 }
 
 /* The folder of FOLDER/FILE is made, then the picture. */
-static int write_cell(struct folder_run *r, const struct cell *cell, const dl_picture *picture)
-{
+static int write_cell(struct folder_run *r, const struct cell *cell, const dl_picture *picture) {
     char *path = path_join(r->folder, cell->file);
     if (!path)
         return fail_memory(r->cx, cell->file, 0);
@@ -75,8 +73,7 @@ static int write_cell(struct folder_run *r, const struct cell *cell, const dl_pi
     return status;
 }
 
-static int on_picture(void *user, const dl_picture *picture)
-{
+static int on_picture(void *user, const dl_picture *picture) {
     struct folder_run *r = user;
     struct cell *cell = grid_find(&r->grid, picture->prompt, picture->seed, picture->layer);
     r->status = write_cell(r, cell, picture);
@@ -84,8 +81,7 @@ static int on_picture(void *user, const dl_picture *picture)
         return 1;
     cell->made = true;
     cell->seconds = picture->seconds;
-    cell->flag_count =
-        image_flags(picture->rgb, picture->width, picture->height, cell->flags);
+    cell->flag_count = image_flags(picture->rgb, picture->width, picture->height, cell->flags);
     r->made++;
     if (r->latents)
         memcpy(r->latents + (size_t)(cell - r->grid.cells) * r->latent_values, picture->latents,
@@ -100,16 +96,14 @@ static int on_picture(void *user, const dl_picture *picture)
     return r->run->on_picture ? r->run->on_picture(r->run->on_picture_user, picture) : 0;
 }
 
-static int is_made(void *user, size_t prompt, int layer, uint64_t seed)
-{
+static int is_made(void *user, size_t prompt, int layer, uint64_t seed) {
     const struct folder_run *r = user;
     return grid_find(&r->grid, prompt, seed, layer)->made;
 }
 
 /* ---- latents --------------------------------------------------------------------------------- */
 
-static void latents_name(const struct grid *grid, size_t index, char name[96])
-{
+static void latents_name(const struct grid *grid, size_t index, char name[96]) {
     const size_t p = index / (grid->seed_count * grid->layer_count);
     const size_t s = index / grid->layer_count % grid->seed_count;
     const int layer = grid_layer(grid, index % grid->layer_count);
@@ -121,15 +115,13 @@ static void latents_name(const struct grid *grid, size_t index, char name[96])
     snprintf(name + n, 96 - (size_t)n, ".seed.%" PRIu64, grid->settings->seeds[s]);
 }
 
-static size_t cell_count(const struct grid *grid)
-{
+static size_t cell_count(const struct grid *grid) {
     return grid->prompt_count * grid->seed_count * grid->layer_count;
 }
 
 /* Makes room for all latents and takes over those of an earlier, interrupted run; a picture whose
  * latents are not to be had is made again. */
-static int begin_latents(struct folder_run *r)
-{
+static int begin_latents(struct folder_run *r) {
     const struct settings *s = &r->settings;
     const size_t scale = r->model->latent_scale;
     struct store *store = NULL;
@@ -146,8 +138,7 @@ static int begin_latents(struct folder_run *r)
         latents_name(&r->grid, i, name);
         const struct tensor *t = store ? store_find(store, name) : NULL;
         if (t && t->dtype == DTYPE_F32 && tensor_count(t) == r->latent_values)
-            memcpy(r->latents + i * r->latent_values, t->data,
-                   r->latent_values * sizeof(float));
+            memcpy(r->latents + i * r->latent_values, t->data, r->latent_values * sizeof(float));
         else
             r->grid.cells[i].made = false;
     }
@@ -155,8 +146,7 @@ static int begin_latents(struct folder_run *r)
     return DL_OK;
 }
 
-static int write_latents(struct folder_run *r)
-{
+static int write_latents(struct folder_run *r) {
     const size_t count = cell_count(&r->grid), scale = r->model->latent_scale;
     struct tensor *tensors = NULL;
     char(*names)[96] = NULL;
@@ -190,8 +180,7 @@ static int write_latents(struct folder_run *r)
 /* ---- the folder ------------------------------------------------------------------------------ */
 
 /* The folder given, or lens-out/SLUG, SLUG-2, ... : the first that is free or holds this run. */
-static int choose_folder(struct folder_run *r)
-{
+static int choose_folder(struct folder_run *r) {
     char name[96], what[256], base[48];
     enum folder_state state;
     slug(base, r->grid.prompts[0]);
@@ -201,8 +190,8 @@ static int choose_folder(struct folder_run *r)
         r->folder = strdup(r->run->folder ? r->run->folder : name);
         if (!r->folder)
             return fail_memory(r->cx, "folder", sizeof name);
-        DL_TRY(folder_compare(r->cx, r->folder, r->manifest, &r->grid, r->run->latents_file,
-                              &state, what));
+        DL_TRY(folder_compare(r->cx, r->folder, r->manifest, &r->grid, r->run->latents_file, &state,
+                              what));
         if (state == FOLDER_FREE || state == FOLDER_SAME)
             return DL_OK;
         if (r->run->overwrite)
@@ -224,8 +213,7 @@ static int choose_folder(struct folder_run *r)
 
 /* Manifest, latents, sheets and report of what is there. After a failure it is tried all the same,
  * as far as it goes, and the failure's message is kept. */
-static int finish(struct folder_run *r, int status)
-{
+static int finish(struct folder_run *r, int status) {
     char message[MESSAGE_MAX];
     memcpy(message, r->cx->message, sizeof message);
     int written = manifest_write(r->cx, r->manifest, &r->grid, r->folder);
@@ -241,8 +229,7 @@ static int finish(struct folder_run *r, int status)
 }
 
 static int prepare(struct folder_run *r, const dl_options *options, const char *const *prompts,
-                   size_t prompt_count)
-{
+                   size_t prompt_count) {
     if (!prompt_count)
         return fail(r->cx, DL_USAGE, "PROMPT: none is given");
     DL_TRY(settings_resolve(r->cx, r->model, options, &r->settings));
@@ -253,8 +240,7 @@ static int prepare(struct folder_run *r, const dl_options *options, const char *
     return begin_latents(r);
 }
 
-static int fill_result(struct folder_run *r, dl_run_result *result, size_t found)
-{
+static int fill_result(struct folder_run *r, dl_run_result *result, size_t found) {
     result->report = path_join(r->folder, "index.html");
     result->manifest = path_join(r->folder, "manifest.json");
     result->made = r->made;
@@ -262,8 +248,7 @@ static int fill_result(struct folder_run *r, dl_run_result *result, size_t found
     return result->report && result->manifest ? DL_OK : fail_memory(r->cx, "result", 0);
 }
 
-static size_t count_made(const struct grid *grid)
-{
+static size_t count_made(const struct grid *grid) {
     size_t n = 0;
     for (size_t i = 0; i < cell_count(grid); i++)
         n += grid->cells[i].made;
@@ -272,8 +257,7 @@ static size_t count_made(const struct grid *grid)
 
 int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
              const char *const *prompts, size_t prompt_count, const dl_run *run,
-             dl_run_result *result)
-{
+             dl_run_result *result) {
     struct folder_run r = {.cx = cx, .model = model, .run = run};
     memset(result, 0, sizeof *result);
     int status = prepare(&r, options, prompts, prompt_count);

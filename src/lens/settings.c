@@ -11,8 +11,7 @@
 enum { STEPS_MAX = 1000, SIDE_MAX = 16384, SEEDS_MAX = 1000000 };
 
 /* --skip-layer names blocks by the layer they make: 1 to L. */
-static int resolve_skip(dl_context *cx, const char *spec, int layers, unsigned char **out)
-{
+static int resolve_skip(dl_context *cx, const char *spec, int layers, unsigned char **out) {
     int *chosen = NULL;
     size_t count = 0;
     if (!spec || !spec[0])
@@ -21,8 +20,10 @@ static int resolve_skip(dl_context *cx, const char *spec, int layers, unsigned c
     int status = allocate(cx, "skipped blocks", (size_t)layers, 1, (void **)out);
     for (size_t i = 0; status == DL_OK && i < count; i++) {
         if (chosen[i] == 0)
-            status = fail(cx, DL_USAGE, "--skip-layer %s: layer 0 is the embedding, not a block; "
-                                        "blocks are numbered 1 to %d", spec, layers);
+            status = fail(cx, DL_USAGE,
+                          "--skip-layer %s: layer 0 is the embedding, not a block; "
+                          "blocks are numbered 1 to %d",
+                          spec, layers);
         else
             (*out)[chosen[i] - 1] = 1;
     }
@@ -30,8 +31,7 @@ static int resolve_skip(dl_context *cx, const char *spec, int layers, unsigned c
     return status;
 }
 
-static int resolve_seeds(dl_context *cx, const dl_options *options, struct settings *out)
-{
+static int resolve_seeds(dl_context *cx, const dl_options *options, struct settings *out) {
     out->seed_count = options->seed_count ? options->seed_count : 1;
     if (out->seed_count > SEEDS_MAX)
         return fail(cx, DL_USAGE, "--seeds: %zu is more than %d", out->seed_count, SEEDS_MAX);
@@ -47,8 +47,7 @@ static int resolve_seeds(dl_context *cx, const dl_options *options, struct setti
 }
 
 static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_options *options,
-                           struct settings *out)
-{
+                           struct settings *out) {
     if (options->steps < 0 || options->steps > STEPS_MAX)
         return fail(cx, DL_USAGE, "--steps %d: must be 1 to %d", options->steps, STEPS_MAX);
     out->sampler = options->sampler ? options->sampler : model->sampler;
@@ -78,8 +77,7 @@ static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_optio
 }
 
 int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *options,
-                     struct settings *out)
-{
+                     struct settings *out) {
     const int layers = (int)model->encoder->layers;
     memset(out, 0, sizeof *out);
     DL_TRY(parse_layers(cx, options->layers ? options->layers : "all", layers, &out->layers,
@@ -96,8 +94,7 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
     return DL_OK;
 }
 
-void settings_free(struct settings *settings)
-{
+void settings_free(struct settings *settings) {
     free(settings->layers);
     free(settings->skip);
     free(settings->seeds);

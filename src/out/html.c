@@ -104,7 +104,8 @@ static void put_head(struct page *p) {
     put_title(b, p->r->prompts[0].text);
     buffer_text(b, "<style>\n");
     put_lines(b, page_style);
-    buffer_text(b, "</style>\n</head>\n");
+    buffer_text(b, "</style>\n<script>document.documentElement.className = \"js\";</script>\n"
+                   "</head>\n");
 }
 
 static void put_header(struct page *p) {
@@ -237,11 +238,9 @@ static int make_plot(const struct page *p, size_t prompt, struct plot *plot, voi
 static void put_viewer(struct page *p, size_t prompt, const struct plot *plot) {
     struct buffer *b = &p->out;
     size_t count = p->r->layer_count;
-    buffer_format(
-        b,
-        "<div class=\"viewer\">\n<div><a class=\"big%s\"><img alt=\"\"><span class=\"none\" "
-        "hidden>not made yet</span></a>\n",
-        p->r->width <= 128 ? " small" : "");
+    buffer_text(b,
+                "<div class=\"viewer\">\n<div><a class=\"big\"><img alt=\"\"><span class=\"none\" "
+                "hidden>not made yet</span></a>\n");
     buffer_text(b, "<div class=\"controls\"><button class=\"play\" aria-label=\"Play\"><svg "
                    "viewBox=\"0 0 24 24\"><path d=\"M7 4l13 8-13 8z\"/></svg></button>"
                    "<div class=\"track\">");
@@ -384,7 +383,7 @@ static int put_table(struct page *p, size_t prompt, const struct plot *plot) {
 static int put_section(struct page *p, size_t prompt) {
     struct plot plot;
     void *y = NULL;
-    buffer_format(&p->out, "<section class=\"lens\"%s>\n", prompt ? " hidden" : "");
+    buffer_format(&p->out, "<section class=\"lens%s\">\n", prompt ? "" : " current");
     put_heading(p, prompt);
     int status = make_plot(p, prompt, &plot, &y);
     if (!status)
@@ -400,7 +399,7 @@ static int put_section(struct page *p, size_t prompt) {
 
 static void put_setting(struct buffer *b, const char *key, const char *value) {
     put(b, "<tr><th scope=\"row\">", key, "</th>");
-    put(b, "<td>", value, "</td></tr>\n");
+    put(b, "<td>", value[0] ? value : "\xE2\x80\x93", "</td></tr>\n");
 }
 
 static void put_settings(struct page *p) {

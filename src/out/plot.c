@@ -39,6 +39,10 @@ static void put_path(struct buffer *b, const struct plot *p, const double *y) {
 
 static void put_mean(struct buffer *b, const struct plot *p) {
     bool down = false;
+    buffer_format(b,
+                  "<text x=\"%d\" y=\"14\" text-anchor=\"end\" class=\"legend\">dotted: mean of "
+                  "the seeds</text>",
+                  PLOT_WIDTH - RIGHT);
     buffer_text(b, "<path class=\"mean\" d=\"");
     for (size_t i = 0; i < p->count; i++) {
         double sum = 0.0;

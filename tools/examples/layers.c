@@ -16,8 +16,7 @@ struct pictures {
     int last;
 };
 
-static int keep(void *user, const dl_picture *picture)
-{
+static int keep(void *user, const dl_picture *picture) {
     struct pictures *p = user;
     p->bytes = (size_t)picture->width * (size_t)picture->height * 3;
     p->last = picture->layer;
@@ -28,8 +27,7 @@ static int keep(void *user, const dl_picture *picture)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     dl_context *cx;
     dl_model *model = NULL;
     dl_options options;

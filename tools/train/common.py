@@ -81,6 +81,11 @@ class Budget:
         return min(1.0, self.spent / max(self.total, 1e-9))
 
 
+def finish(args, stage: str) -> None:
+    """Marks a stage as done with this budget, for `run`."""
+    write_json(args.work / "done" / f"{stage}.json", dict(minutes=args.minutes))
+
+
 def save_atomic(state, path: pathlib.Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + f".tmp{os.getpid()}")

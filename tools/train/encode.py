@@ -58,7 +58,8 @@ def main() -> None:
     p = common.parser(__doc__)
     p.add_argument("--part", choices=("latents", "clip", "t5"), required=True)
     p.add_argument("--first", type=int, default=0)
-    p.add_argument("--chunks", type=int, default=32)
+    p.add_argument("--chunks", type=int, default=8)
+    p.add_argument("--stage", default="encode", help="the name under which the stage is marked as done")
     args = p.parse_args()
     common.start(args)
     data = args.work / "data"
@@ -86,6 +87,7 @@ def main() -> None:
             array = array.reshape(SCENES, CAPTIONS, *array.shape[1:])
         save_array(path, array)
         common.log("encoded", args.part, chunk, kind_of(chunk), array.shape, f"std {array.astype(np.float32).std():.3f}")
+    common.finish(args, args.stage)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
 from PIL import Image, ImageDraw
 
 import captions
@@ -55,7 +55,7 @@ class Painter:
         self.device, self.text = device, models.TextEncoder(encoder, work, device)
         self.unet = UNet2DConditionModel.from_pretrained(work / f"unet-{encoder}" / "model").to(device).eval()
         self.unet.to(memory_format=torch.channels_last)
-        self.vae = AutoencoderKL.from_pretrained(work / "vae" / "model").to(device).eval()
+        self.vae = models.load_vae(work).to(device)
         self.empty = self.text([""])
 
     def scheduler(self, name: str):

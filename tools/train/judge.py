@@ -17,6 +17,7 @@ from PIL import Image, ImageFilter
 
 import captions
 import common
+import models
 import world
 
 SETS, SHARES = ("fluent-emoji", "noto-v1", "twemoji"), (0.6, 0.2, 0.2)
@@ -173,8 +174,7 @@ def ceiling(args, reader: Reader, count: int = 600) -> dict:
     pictures = common.pictures([renderer.render(s) for s in scenes], "cpu")
     out = {"true": mean_scores([score(s, r) for s, r in zip(scenes, reader(pictures))])}
     if (args.work / "vae" / "model").exists():
-        from diffusers import AutoencoderKL
-        vae = AutoencoderKL.from_pretrained(args.work / "vae" / "model").eval()
+        vae = models.load_vae(args.work)
         with torch.no_grad():
             again = torch.cat([vae.decode(vae.encode(p).latent_dist.mean).sample for p in pictures.split(32)])
         out["through_vae"] = mean_scores([score(s, r) for s, r in zip(scenes, reader(again.clamp(-1, 1)))])
@@ -228,6 +228,7 @@ def main() -> None:
     common.save_atomic(ema.state, folder / "model.pt")
     common.record(args, "judge", samples=step * args.batch, steps=step, seconds=round(budget.spent),
                   parameters=common.count(net), ceiling=ceiling(args, Reader(args.work)))
+    common.finish(args, "judge")
 
 
 if __name__ == "__main__":

@@ -132,6 +132,7 @@ def main() -> None:
     lengths = [(len(clip(t).input_ids), len(t5(t).input_ids)) for _, t in captions.corpus([args.seed, 2], 3000)]
     common.record(args, "tokenizers", clip_vocabulary=len(clip), t5_vocabulary=len(t5), words=len(counts),
                   longest=[max(x) for x in zip(*lengths)])
+    common.finish(args, "tokenizers")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ def vae(latent: int = LATENT) -> AutoencoderKL:
                          latent_channels=latent, norm_num_groups=8, sample_size=world.RES, mid_block_add_attention=True)
 
 
+def load_vae(work: pathlib.Path) -> AutoencoderKL:
+    """The trained VAE, with the tuned decoder if there is one."""
+    tuned = work / "vae" / "model-tuned"
+    return AutoencoderKL.from_pretrained(tuned if (tuned / "config.json").exists() else work / "vae" / "model").eval()
+
+
 def clip(vocabulary: int, eos: int) -> CLIPModel:
     text = dict(vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=TEXT_BLOCKS,
                 num_attention_heads=4, max_position_embeddings=TOKENS, hidden_act="quick_gelu", projection_dim=96,

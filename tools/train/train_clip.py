@@ -151,6 +151,7 @@ def main() -> None:
     common.record(args, "clip", pairs=step * args.batch, steps=step, seconds=round(budget.spent),
                   parameters_text=common.count(net.text_model), parameters_image=common.count(net.vision_model),
                   **evaluate(args, net, tokenizer))
+    common.finish(args, "clip")
 
 
 if __name__ == "__main__":

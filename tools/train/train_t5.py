@@ -166,6 +166,7 @@ def main() -> None:
     save()
     common.record(args, "t5", examples=step * args.batch, steps=step, seconds=round(budget.spent),
                   parameters_encoder=common.count(net.encoder), **export())
+    common.finish(args, "t5")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,8 @@ def main() -> None:
     save()
     if args.evaluate_every:
         judge()
-    common.record(args, stage, **json.loads((folder / "report.json").read_text()))
+    common.record(args, f"{stage}-end", **json.loads((folder / "report.json").read_text()))
+    common.finish(args, stage)
 
 
 if __name__ == "__main__":

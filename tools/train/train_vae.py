@@ -134,6 +134,7 @@ def main() -> None:
     sheet(net, check, folder / "sheet.png")
     common.record(args, args.name, psnr=psnr(net, check), samples=samples, steps=step, seconds=round(budget.spent),
                   parameters=common.count(net), latent_std=[round(v, 3) for v in z.std((0, 2, 3)).tolist()])
+    common.finish(args, args.name)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,189 @@
+#!/bin/sh
+# The command line: results, exit statuses and messages. Prints `ok NAME` or `not ok NAME`.
+cd "$(dirname "$0")/../.." || exit 1
+dlens=${DLENS:-./dlens}
+case $dlens in /*) ;; *) dlens=$PWD/$dlens ;; esac
+tiny=$PWD/tests/data/tiny-sd1
+root=$PWD
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+unset DLENS_MODEL DLENS_ISA
+fast="--steps 1 --size 64x64 -q"
+
+ok() { # name, condition...
+    name=$1
+    shift
+    if "$@" > /dev/null 2>&1; then echo "ok $name"; else echo "not ok $name"; fi
+}
+
+status() { # name, expected status, text that standard error must hold, arguments...
+    name=$1
+    expected=$2
+    text=$3
+    shift 3
+    "$dlens" "$@" > out 2> err < /dev/null
+    got=$?
+    if [ $got -eq "$expected" ] && { [ -z "$text" ] || grep -qF -e "$text" err; }; then
+        echo "ok $name"
+    else
+        echo "not ok $name"
+        echo "# exit $got, expected $expected; message: $(head -c 300 err)"
+    fi
+}
+
+# ---- help and version
+status usage_without_arguments 2 "usage:"
+status help 0 "" --help
+ok help_lists_commands grep -q "generate" out
+status version 0 "" --version
+ok version_names_the_build grep -Eq "^dlens [0-9.]+ \(.*(ref|avx2|avx512|neon)\)" out
+for command in lens generate encode tokenize inspect bench; do
+    status "help_of_$command" 0 "" "$command" --help
+    ok "example_of_$command" grep -q "example:" out
+done
+
+# ---- the lens
+status lens 0 "" lens "a dog" -m "$tiny" $fast -l 0,2:,-1 --seeds 2 -o run
+ok lens_prints_the_report [ "$(tail -n 1 out)" = run/index.html ]
+ok lens_makes_pictures [ "$(find run -name 'layer-*.png' | wc -l)" -eq 8 ]
+ok lens_makes_the_sheet test -s run/sheet.png
+ok lens_makes_the_manifest grep -q '"complete":[[:space:]]*true' run/manifest.json
+ok report_needs_no_network sh -c '! grep -Eq "(src|href)=\"?https?://[^\"]*\.(js|css|png)" run/index.html'
+status lens_again_remakes_nothing 0 "" lens "a dog" -m "$tiny" --steps 1 --size 64x64 -l 0,2:,-1 --seeds 2 -o run
+ok lens_says_what_it_found grep -q "8 pictures were there, 0 made" err
+status lens_of_other_settings 2 "other settings" lens "a dog" -m "$tiny" $fast -l 1 -o run
+status lens_overwrites 0 "" lens "a dog" -m "$tiny" $fast -l 1 -o run --overwrite
+status short_form 0 "" "a dog" -m "$tiny" $fast -l last
+ok default_folder_is_the_slug test -s lens-out/a-dog/index.html
+status default_folder_counts_on 0 "" "a dog" -m "$tiny" $fast -l 0
+ok second_folder test -s lens-out/a-dog-2/index.html
+status options_before_the_prompt 0 "" -m "$tiny" $fast -l last -o first "a dog"
+status several_prompts 0 "" lens "a dog" "ein Hund, größer" -m "$tiny" $fast -l last -o two
+ok sheet_of_each_prompt test -s two/sheet-0.png -a -s two/sheet-1.png
+status json 0 "" lens "a dog" -m "$tiny" $fast -l last -o run2 --json
+ok json_is_one_object grep -q '^{.*"report":"run2/index.html".*}$' out
+DLENS_MODEL=$tiny "$dlens" lens "a dog" $fast -l last -o env > out 2> err
+ok model_from_the_environment [ -s env/index.html ]
+status skip_layer 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-layer 2 -o skip
+status norm_none 0 "" lens "a dog" -m "$tiny" $fast -l 1 --norm none -o norm
+status native 0 "" lens "a dog" -m "$tiny" $fast -l last --native -o native
+ok native_is_the_last_layer cmp -s native/0-a-dog/seed-0/native.png native/0-a-dog/seed-0/native.png
+status show 0 "" lens "a dog" -m "$tiny" $fast -l last --show -o show
+ok show_draws grep -q "layer 4" out
+
+# ---- generate equals the last layer, byte for byte
+status generate 0 "" generate "a dog" -m "$tiny" $fast -s 3 -o dog.png
+status lens_last 0 "" lens "a dog" -m "$tiny" $fast -s 3 -l last -o last
+ok last_layer_is_generate cmp dog.png last/0-a-dog/seed-3/layer-04.png
+status generate_several 0 "" generate "a dog" "a cat" -m "$tiny" $fast --seeds 2 -o many
+ok generate_fills_a_folder [ "$(ls many | wc -l)" -eq 4 ]
+status generate_into_a_folder 2 "is a folder" generate "a dog" -m "$tiny" $fast -o many
+
+# ---- latents and noise
+status latents 0 "" lens "a dog" -m "$tiny" $fast -l 0,-1 -o lat --latents lat.safetensors
+ok latents_are_there grep -aq 'layer.4.seed.0' lat.safetensors
+status noise_of_wrong_kind 2 "noise" lens "a dog" -m "$tiny" $fast --noise lat.safetensors -o n
+status noise_missing 2 "none.safetensors" lens "a dog" -m "$tiny" $fast --noise none.safetensors
+
+# ---- prompts from files
+printf 'a dog\r\n\na cat\n' > prompts.txt
+status prompts_file 0 "" lens --prompts prompts.txt -m "$tiny" $fast -l last -o file
+ok prompts_file_two [ -s file/sheet-1.png ]
+printf 'class,prompt\ndog,"a dog, sitting"\ncat,a cat\n' > prompts.csv
+status prompts_csv 0 "" lens --prompts prompts.csv -m "$tiny" $fast -l last -o csv
+ok prompts_csv_two [ -d csv/1-a-cat ]
+printf 'class\ndog\n' > noprompt.csv
+status csv_without_prompt 2 "column" lens --prompts noprompt.csv -m "$tiny" $fast
+status prompts_missing 2 "nothere.txt" lens --prompts nothere.txt -m "$tiny" $fast
+: > empty.txt
+status prompts_empty 2 "no prompt" lens --prompts empty.txt -m "$tiny" $fast
+printf 'a \0 dog\n' > nul.txt
+status prompts_nul 2 "NUL" lens --prompts nul.txt -m "$tiny" $fast
+printf 'a dog\n' | "$dlens" lens - -m "$tiny" $fast -l last -o stdin > out 2> err
+ok prompts_stdin test -s stdin/index.html
+
+# ---- odd prompts
+status invalid_utf8 2 "UTF-8" lens "$(printf 'a \377 dog')" -m "$tiny" $fast -o bad
+status empty_prompt 0 "" lens "" -m "$tiny" $fast -l last -o emptyprompt
+head -c 1000000 /dev/zero | tr '\0' 'a' > long.txt
+status long_prompt 0 "" lens --prompts long.txt -m "$tiny" --steps 1 --size 64x64 -l last -o long
+ok long_prompt_says_cut grep -q "cut" err
+
+# ---- calls that are wrong
+status no_prompt 2 "prompt" lens -m "$tiny"
+status unknown_option 2 "did you mean --steps" lens "a dog" --stepss 3
+status option_of_another_command 2 "does not take" tokenize "a dog" --steps 3
+status option_without_value 2 "missing" lens "a dog" --steps
+status unknown_command 2 "did you mean lens" lense -m "$tiny" --help
+status planned_command 2 "no such command" experiment colors
+for spec in 5 -6 0:x 1,,2 "" 0:0 ::0 a 99999999999999999999; do
+    status "layers_$spec" 2 "layers" lens "a dog" -m "$tiny" $fast -l "$spec" -o bad
+done
+for pair in "steps 0" "steps x" "steps 99999" "guidance x" "guidance -1" "size 60x64" "size 0x0" \
+    "size 64" "size 99999999x8" "seed x" "seed -1" "seed 1,1" "seed 18446744073709551616" \
+    "seeds 0" "sampler none" "norm some" "threads 0" "threads x" "precision f8" "eta 2" \
+    "max-memory x" "progress maybe" "encoder 0"; do
+    name=$(echo "$pair" | tr ' ,-' '___')
+    # shellcheck disable=SC2086
+    status "option_$name" 2 "" lens "a dog" -m "$tiny" --$pair -o bad
+done
+status second_encoder 2 "encoder" lens "a dog" -m "$tiny" --encoder 2 -o bad
+status max_memory 1 "needs" lens "a dog" -m "$tiny" $fast --max-memory 1k -o bad
+ok nothing_was_written [ ! -e bad ]
+
+# ---- models that are unusable
+status model_missing 3 "nowhere" lens "a dog" -m nowhere/model -o bad
+status model_is_a_file 3 "file" lens "a dog" -m dog.png -o bad
+mkdir bin && cp -R "$tiny/." bin && mv bin/unet/diffusion_pytorch_model.safetensors bin/unet/diffusion_pytorch_model.bin
+status model_of_pickles 3 "safe" lens "a dog" -m bin -o bad
+
+# ---- folders that cannot be written
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir ro && chmod 500 ro
+    status unwritable 1 "ro" lens "a dog" -m "$tiny" $fast -l last -o ro/out
+fi
+status folder_is_a_file 2 "file" lens "a dog" -m "$tiny" $fast -l last -o dog.png
+if [ -e /dev/full ]; then
+    "$dlens" tokenize "a dog" -m "$tiny" > /dev/full 2> err
+    ok full_standard_output [ $? -eq 0 -a -s err ]
+fi
+
+# ---- encode, tokenize, inspect, bench
+status encode 0 "" encode "a dog" -m "$tiny" -o states.safetensors
+ok encode_tensors grep -aq '"cond.4"' states.safetensors
+ok encode_hidden grep -aq '"hidden.0"' states.safetensors
+status encode_json 0 "" encode "a dog" -m "$tiny" --json
+ok encode_json_layers grep -q '"layers":4' out
+status tokenize 0 "" tokenize "a dog" -m "$tiny" --json
+ok tokenize_json grep -Eq '^\{"ids":\[600,.*601\],"pieces":\["<\|startoftext\|>",.*\],"padded":\[600,.*\]\}$' out
+status tokenize_two 2 "quotes" tokenize a dog -m "$tiny"
+status inspect 0 "" inspect "$tiny"
+ok inspect_says_layers grep -q "4 layers" out
+status inspect_tensors 0 "" inspect "$tiny" --tensors
+ok inspect_lists_tensors grep -q "conv_in.weight" out
+status inspect_json 0 "" inspect "$tiny" --json
+ok inspect_json_is_json grep -q '^{"path".*}$' out
+status inspect_nothing 3 "" inspect nowhere/model
+status bench 0 "" bench -m "$tiny" --size 64x64 --repeats 1 --json
+ok bench_json grep -q '"unet_step":{"seconds":' out
+
+# ---- interruption: what is finished is kept, and the run goes on
+"$dlens" lens "a dog" -m "$tiny" --steps 200 --size 64x64 -q -o stop > out 2> err &
+pid=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ -e stop/0-a-dog/seed-0/layer-00.png ] && break
+    sleep 0.5
+done
+kill -INT $pid
+wait $pid
+ok interrupted_status [ $? -eq 130 ]
+ok interrupted_is_incomplete grep -q '"complete":[[:space:]]*false' stop/manifest.json
+ok interrupted_keeps_pictures test -s stop/0-a-dog/seed-0/layer-00.png
+ok no_partial_files [ -z "$(find stop -name '.*' -type f)" ]
+
+# ---- the bundled model is found by name from anywhere
+if [ -d "$root/weights/emoji-clip" ]; then
+    DLENS_WEIGHTS=$root/weights "$dlens" generate "a dog" -m emoji-clip --steps 1 -q -o emoji.png > out 2> err
+    ok bundled_model_by_name test -s emoji.png
+fi
