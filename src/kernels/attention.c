@@ -1,0 +1,206 @@
+/* Attention  out = softmax(scale q k^T + bias) v  without the full score matrix: keys go by in
+ * tiles, with a running maximum and sum per query (Milakov and Gimelshein 2018; Dao et al. 2022,
+ * "FlashAttention", algorithm 1).
+ *
+ * All of it is computed transposed, with queries along the vectors:
+ *     S^T (keys, queries) = K Q^T        softmax down the columns, no sums across a vector
+ *     O^T (d, queries)   += V^T S^T      S^T is already the packed right operand
+ * so that any head_dim d fills the register tile. A task is one head of one item and a block of
+ * queries; a tile of keys is packed once for the block's panels of queries.
+ *
+ * B batch   Tq queries   Tk keys   h heads   d head_dim */
+#include "kernels/kernels.h"
+#include "kernels/threads.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum { QUERY_BLOCK = 256, KEY_TILE = 256 };
+
+struct task {
+    const struct kernels *kernels;
+    const struct attention_shape *s;
+    float *out;
+    const float *q, *k, *v;
+    size_t query_block; /* queries of a task */
+    size_t key_tile;    /* keys of a tile */
+    size_t head_chunk;  /* channels per step of S^T */
+};
+
+/* What one thread needs; n: the kernel's columns (queries of a panel). */
+struct scratch {
+    float *q;       /* (panels, d, n) scaled queries, packed */
+    float *k;       /* (steps, key_tile, LEFT_STRIDE) keys in steps of head_chunk channels */
+    float *v;       /* (d, LEFT_STRIDE) values, transposed */
+    float *scores;  /* (key_tile, n) */
+    float *o;       /* (panels, d, n) */
+    float *max;     /* (panels, n) running maximum, */
+    float *sum;     /* (panels, n) sum */
+    float *rescale; /* (n) and what the earlier ones are multiplied by */
+    const float **at; /* (key_tile) where keys lie */
+};
+
+static size_t ceil_div(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+static size_t min(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* ---- packing --------------------------------------------------------------------------------- */
+
+/* Queries [first, last) of head a of item b to panels (d, n), times scale; missing queries of the
+ * last panel are zeros. */
+static void pack_queries(const struct task *t, struct scratch *s, size_t b, size_t a, size_t first,
+                         size_t last) {
+    size_t n = t->kernels->columns, d = t->s->head_dim, D = t->s->heads * d;
+    for (size_t i = first; i < last; i += n) {
+        float *panel = s->q + (i - first) * d;
+        size_t count = min(n, last - i);
+        if (count < n)
+            memset(panel, 0, d * n * sizeof *panel);
+        const float *q = t->q + (b * t->s->queries + i) * D + a * d;
+        t->kernels->transpose(panel, n, NULL, q, D, count, d);
+        for (size_t j = 0; j < d * n; j++)
+            panel[j] *= t->s->scale;
+    }
+}
+
+static void pack_keys(const struct task *t, struct scratch *s, size_t b, size_t a, size_t first,
+                      size_t count) {
+    size_t d = t->s->head_dim, D = t->s->heads * d, offset = (b * t->s->keys + first) * D + a * d;
+    for (size_t i = 0; i < count; i++)
+        s->at[i] = t->k + offset + i * D;
+    float *to = s->k;
+    for (size_t c = 0; c < d; c += t->head_chunk, to += t->key_tile * LEFT_STRIDE)
+        t->kernels->gather(to, s->at, count, 1, c, min(t->head_chunk, d - c));
+    t->kernels->transpose(s->v, LEFT_STRIDE, NULL, t->v + offset, D, count, d);
+}
+
+/* ---- one tile of keys ------------------------------------------------------------------------ */
+
+/* scores (keys, n) = K Q^T of one panel of queries. */
+static void score(const struct task *t, struct scratch *s, const float *q, size_t keys) {
+    const struct kernels *kn = t->kernels;
+    size_t n = kn->columns, d = t->s->head_dim;
+    const float *k = s->k;
+    for (size_t c = 0; c < d; c += t->head_chunk, k += t->key_tile * LEFT_STRIDE)
+        for (size_t i = 0; i < keys; i += kn->rows)
+            kn->tile[min(kn->rows, keys - i)](s->scores + i * n, n, k + i * LEFT_STRIDE, q + c * n,
+                                              min(t->head_chunk, d - c), c > 0);
+}
+
+/* Adds the biases to the scores of keys [first, first + keys) and queries [query, last). */
+static void add_biases(const struct task *t, struct scratch *s, size_t b, size_t a, size_t query,
+                       size_t last, size_t first, size_t keys) {
+    const struct attention_shape *shape = t->s;
+    size_t n = t->kernels->columns, count = min(n, last - query);
+    for (size_t k = first; k < first + keys; k++) {
+        float *row = s->scores + (k - first) * n;
+        for (size_t i = 0; shape->bias && i < count; i++)
+            row[i] += shape->bias[(a * shape->queries + query + i) * shape->keys + k];
+        for (size_t i = 0; shape->key_bias && i < count; i++)
+            row[i] += shape->key_bias[b * shape->keys + k];
+        for (size_t i = 0; shape->causal && i < count && query + i < k; i++)
+            row[i] = -INFINITY;
+    }
+}
+
+/* Takes keys [first, first + keys) into the panel of queries [query, last). */
+static void attend(const struct task *t, struct scratch *s, size_t b, size_t a, size_t query,
+                   size_t last, size_t panel, size_t first, size_t keys) {
+    const struct kernels *kn = t->kernels;
+    size_t n = kn->columns, d = t->s->head_dim;
+    float *o = s->o + panel * d * n;
+    score(t, s, s->q + panel * d * n, keys);
+    if (t->s->bias || t->s->key_bias || (t->s->causal && first + keys > query + 1))
+        add_biases(t, s, b, a, query, last, first, keys);
+    kn->softmax_tile(s->scores, keys, s->max + panel * n, s->sum + panel * n, s->rescale);
+    if (first > 0)
+        kn->scale_columns(o, s->rescale, d);
+    for (size_t i = 0; i < d; i += kn->rows)
+        kn->tile[min(kn->rows, d - i)](o + i * n, n, s->v + i * LEFT_STRIDE, s->scores, keys,
+                                       first > 0);
+}
+
+/* ---- one task -------------------------------------------------------------------------------- */
+
+/* out = O / sum, transposed back to rows of queries. */
+static void store(const struct task *t, struct scratch *s, size_t b, size_t a, size_t first,
+                  size_t last) {
+    const struct kernels *kn = t->kernels;
+    size_t n = kn->columns, d = t->s->head_dim, D = t->s->heads * d;
+    for (size_t i = first, panel = 0; i < last; i += n, panel++) {
+        for (size_t j = 0; j < n; j++)
+            s->rescale[j] = 1.0f / s->sum[panel * n + j];
+        float *o = s->o + panel * d * n, *out = t->out + (b * t->s->queries + i) * D + a * d;
+        kn->scale_columns(o, s->rescale, d);
+        kn->transpose(out, D, NULL, o, n, d, min(n, last - i));
+    }
+}
+
+static void run_task(const struct task *t, struct scratch *s, size_t index) {
+    size_t n = t->kernels->columns, blocks = ceil_div(t->s->queries, t->query_block);
+    size_t first = index % blocks * t->query_block, head = index / blocks;
+    size_t last = min(first + t->query_block, t->s->queries), panels = ceil_div(last - first, n);
+    size_t a = head % t->s->heads, b = head / t->s->heads;
+    pack_queries(t, s, b, a, first, last);
+    for (size_t i = 0; i < panels * n; i++) {
+        s->max[i] = -FLT_MAX; /* not -inf: a tile may be masked as a whole */
+        s->sum[i] = 0.0f;
+    }
+    for (size_t k = 0; k < t->s->keys; k += t->key_tile) {
+        size_t keys = min(t->key_tile, t->s->keys - k);
+        if (t->s->causal && k >= last)
+            break;
+        pack_keys(t, s, b, a, k, keys);
+        for (size_t panel = 0; panel < panels; panel++)
+            attend(t, s, b, a, first + panel * n, last, panel, k, keys);
+    }
+    store(t, s, b, a, first, last);
+}
+
+static void take_scratch(dl_context *cx, const struct task *t, struct scratch *s) {
+    size_t n = t->kernels->columns, d = t->s->head_dim;
+    size_t panels = ceil_div(t->query_block, n);
+    s->q = floats(cx, panels * d * n);
+    s->k = floats(cx, ceil_div(d, t->head_chunk) * t->key_tile * LEFT_STRIDE);
+    s->v = floats(cx, d * LEFT_STRIDE);
+    s->scores = floats(cx, t->key_tile * n);
+    s->o = floats(cx, panels * d * n);
+    s->max = floats(cx, panels * n);
+    s->sum = floats(cx, panels * n);
+    s->rescale = floats(cx, n);
+    s->at = arena_bytes(cx, t->key_tile * sizeof *s->at);
+}
+
+void op_attention(dl_context *cx, float *out, const float *q, const float *k, const float *v,
+                  const struct attention_shape *s) {
+    size_t mark = arena_mark(cx), threads = (size_t)cx->threads;
+    struct task t = {cx->kernels, s, out, q, k, v, 0, 0, 0};
+    t.query_block = min(QUERY_BLOCK, s->queries);
+    /* even tiles and chunks, by numbers of keys and channels alone: the order of sums is fixed */
+    t.key_tile = ceil_div(s->keys, ceil_div(s->keys, KEY_TILE));
+    t.head_chunk = ceil_div(s->head_dim, ceil_div(s->head_dim, BLOCK_K));
+    size_t tasks = s->batch * s->heads * ceil_div(s->queries, t.query_block);
+    if (threads > tasks)
+        threads = tasks;
+    struct scratch *scratch = arena_bytes(cx, threads * sizeof *scratch);
+    for (size_t i = 0; i < threads; i++) {
+        struct scratch one;
+        take_scratch(cx, &t, &one);
+        if (!planning(cx))
+            scratch[i] = one;
+    }
+    if (planning(cx))
+        cx->arena.work += 2.0 * (double)(s->batch * s->heads * s->head_dim) * (double)s->queries *
+                          (double)s->keys;
+    else {
+#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
+        for (size_t i = 0; i < tasks; i++)
+            run_task(&t, &scratch[thread_index()], i);
+    }
+    arena_release(cx, mark);
+}

@@ -1,0 +1,56 @@
+/* Convolution as a matrix product over windows (implicit GEMM):
+ *
+ *     y[b,i,j,n] = epilogue( sum_{p,q,c} x[b, i*stride + p - pad, j*stride + q - pad, c] w[n,c,p,q] )
+ *
+ * PyTorch's cross-correlation on channels-last pictures. Rows of the product are output pixels,
+ * and the row source says where the channels under each tap lie, so padding, stride and
+ * nearest-neighbour enlargement cost nothing and no matrix of windows is ever stored.
+ *
+ * B batch   H, W picture sides   C channels in   N channels out   k side of the window */
+#include "kernels/gemm.h"
+
+struct windows {
+    const float *x; /* (B,H,W,C) */
+    struct conv_shape shape;
+    size_t C, k;
+    size_t in_H, in_W;   /* sides after enlargement */
+    size_t out_H, out_W; /* sides of y */
+};
+
+/* Where input row or column `i` of the padded, enlarged picture lies in the stored one of `side`;
+ * false on padding. */
+static bool source_index(size_t *out, size_t i, size_t pad, size_t enlarged, size_t side) {
+    if (i < pad || i - pad >= enlarged)
+        return false;
+    *out = enlarged == side ? i - pad : (i - pad) * side / enlarged;
+    return true;
+}
+
+static void locate_windows(const void *source, size_t first, size_t rows, const float **at) {
+    const struct windows *v = source;
+    const struct conv_shape *s = &v->shape;
+    for (size_t r = first; r < first + rows; r++) {
+        size_t b = r / (v->out_H * v->out_W), i = r / v->out_W % v->out_H, j = r % v->out_W;
+        for (size_t p = 0; p < v->k; p++)
+            for (size_t q = 0; q < v->k; q++) {
+                size_t h, w;
+                bool inside =
+                    source_index(&h, i * s->stride + p, s->pad_before, v->in_H, s->H) &&
+                    source_index(&w, j * s->stride + q, s->pad_before, v->in_W, s->W);
+                *at++ = inside ? v->x + ((b * s->H + h) * s->W + w) * v->C : NULL;
+            }
+    }
+}
+
+void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
+               const struct conv_shape *s, const struct epilogue *ep) {
+    struct windows v = {.x = x, .shape = *s, .C = w->shape[1]};
+    v.k = w->ndim == 4 ? w->shape[2] : 1;
+    v.in_H = s->up_H ? s->up_H : s->H;
+    v.in_W = s->up_W ? s->up_W : s->W;
+    v.out_H = (v.in_H + s->pad_before + s->pad_after - v.k) / s->stride + 1;
+    v.out_W = (v.in_W + s->pad_before + s->pad_after - v.k) / s->stride + 1;
+    multiply(cx, &(struct product){.y = y, .M = s->B * v.out_H * v.out_W, .N = w->shape[0],
+                                   .C = v.C, .taps = v.k * v.k, .weight = w, .ep = ep,
+                                   .locate = locate_windows, .source = &v});
+}

@@ -1,0 +1,220 @@
+/* The matrix product  y (M,N) = epilogue(x (M,K) w^T),  w (N,K), blocked and packed after Goto and
+ * van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
+ *
+ * y is cut into blocks of rows and columns, each the work of one thread from beginning to end. For
+ * each block the inner dimension goes by in steps of up to BLOCK_K elements:
+ *   - the weights of the step are packed: widened to f32 and transposed to panels (K, columns),
+ *     which stay in the second cache;
+ *   - the rows of x are gathered, a few register tiles' worth at a time, into the first cache;
+ *   - the register-tile kernel meets every row panel with every weight panel and adds into a sum.
+ * After the last step the sum, still hot, goes through the epilogue into y.
+ *
+ * The steps over K depend on K alone and each element's sum runs over k in the same order in every
+ * register tile, so a row's result depends on neither M, the batch, nor the number of threads.
+ *
+ * A 3x3 window's step is a chunk of channels with all 9 taps, because the weights (N,C,3,3) of such
+ * a chunk are contiguous; packing reorders them from (channel, tap) to (tap, channel), as the rows
+ * of x are gathered.
+ *
+ * M rows   N outputs   C channels   taps of the window (1 or 9)   K = taps C */
+#include "kernels/gemm.h"
+
+#include "kernels/kernels.h"
+#include "kernels/threads.h"
+
+#include <string.h>
+
+enum {
+    BLOCK_ROWS = 1024,        /* largest block of y: rows, */
+    BLOCK_COLUMNS = 448,      /* columns: with BLOCK_K, weights for a second cache of 1 MB, */
+    BLOCK_AREA = 192 * 1024,  /* and both together: the sum stays near */
+    WINDOW_CHANNELS = 32      /* channels of a 3x3 step: two cache lines of a picture's pixel */
+};
+
+struct blocking {
+    size_t row_blocks, column_blocks; /* the grid over y */
+    size_t rows, columns;             /* largest block of it; columns whole panels */
+    size_t chunk;                     /* channels per step */
+};
+
+/* What one thread needs; all floats but `at`. */
+struct scratch {
+    const float **at; /* (rows, taps) where the block's rows lie */
+    float *left;      /* (group * tile rows, LEFT_STRIDE) gathered rows of x */
+    float *right;     /* (columns / tile columns, K of the step, tile columns) packed weights */
+    float *wide;      /* (tile columns, BLOCK_K) weights widened, for 16-bit weights */
+    float *sum;       /* (rows, columns) */
+};
+
+static size_t ceil_div(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+static size_t min(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* ---- the grid -------------------------------------------------------------------------------- */
+
+/* Time of a grid in units of one column vector times one K: rounds of blocks, each the product
+ * plus gathering its rows plus packing its columns (weights measured, see bench/README.md). */
+static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, size_t columns,
+                        size_t threads) {
+    double rounds = (double)ceil_div(row_blocks * column_blocks, threads);
+    double m = (double)rows, n = (double)columns;
+    return rounds * (m * n + 4.0 * m + 12.0 * n);
+}
+
+static struct blocking choose_blocking(const struct product *p, const struct kernels *kn,
+                                       size_t threads) {
+    struct blocking best = {0};
+    double best_cost = 0.0;
+    size_t panels = ceil_div(p->N, kn->columns);
+    size_t least = ceil_div(p->N, BLOCK_COLUMNS), most = min(panels, least + 2 * threads);
+    for (size_t cb = least; cb <= most; cb++) {
+        size_t columns = ceil_div(panels, cb) * kn->columns;
+        size_t fewest = ceil_div(p->M, min(BLOCK_ROWS, ceil_div(BLOCK_AREA, columns)));
+        for (size_t rb = fewest; rb <= fewest + 2 * threads && rb <= p->M; rb++) {
+            size_t rows = ceil_div(p->M, rb);
+            double cost = grid_cost(rb, cb, rows, columns, threads);
+            if (best.rows == 0 || cost < best_cost) {
+                best = (struct blocking){rb, cb, rows, columns, 0};
+                best_cost = cost;
+            }
+        }
+    }
+    size_t steps = ceil_div(p->C, BLOCK_K);
+    best.chunk = p->taps > 1 ? WINDOW_CHANNELS : ceil_div(ceil_div(p->C, steps), 16) * 16;
+    return best;
+}
+
+/* ---- packing --------------------------------------------------------------------------------- */
+
+/* Packs the weights of columns [first, last) and channels [c, c + n) to panels. */
+static void pack_right(const struct kernels *kn, const struct product *p, struct scratch *s,
+                       size_t first, size_t last, size_t c, size_t n) {
+    size_t K = n * p->taps, stride = p->C * p->taps, order[BLOCK_K];
+    const struct tensor *w = p->weight;
+    const char *data = w->data;
+    size_t size = dtype_size(w->dtype);
+    for (size_t i = 0; i < n; i++)
+        for (size_t t = 0; t < p->taps; t++)
+            order[i * p->taps + t] = t * n + i;
+    float *panel = s->right;
+    for (size_t j = first; j < last; j += kn->columns, panel += K * kn->columns) {
+        size_t count = min(kn->columns, last - j), from = j * stride + c * p->taps;
+        if (count < kn->columns)
+            memset(panel, 0, K * kn->columns * sizeof *panel);
+        if (w->dtype == DTYPE_F32) {
+            kn->transpose(panel, kn->columns, order, (const float *)w->data + from, stride, count,
+                          K);
+            continue;
+        }
+        for (size_t i = 0; i < count; i++)
+            kn->widen(s->wide + i * K, data + (from + i * stride) * size, w->dtype, K);
+        kn->transpose(panel, kn->columns, order, s->wide, K, count, K);
+    }
+}
+
+/* ---- one block ------------------------------------------------------------------------------- */
+
+/* A step of the block's K: sum (+)= gathered rows times packed weights; with `finish` the epilogue
+ * follows. Rows [m, m + rows), columns [first, last), channels [c, c + n). */
+static void multiply_step(const struct kernels *kn, const struct product *p,
+                          const struct scratch *s, size_t m, size_t rows, size_t first,
+                          size_t last, size_t c, size_t n) {
+    static const struct epilogue none;
+    const struct epilogue *ep = p->ep ? p->ep : &none;
+    size_t K = n * p->taps, ldc = ceil_div(last - first, kn->columns) * kn->columns;
+    size_t group = kn->group * kn->rows;
+    for (size_t g = 0; g < rows; g += group) {
+        size_t g_end = min(g + group, rows);
+        kn->gather(s->left, s->at + g * p->taps, g_end - g, p->taps, c, n);
+        for (size_t j = first; j < last; j += kn->columns)
+            for (size_t i = g; i < g_end; i += kn->rows) {
+                size_t count = min(kn->rows, g_end - i);
+                float *sum = s->sum + i * ldc + (j - first);
+                kn->tile[count](sum, ldc, s->left + (i - g) * LEFT_STRIDE,
+                                s->right + (j - first) * K, K, c > 0);
+                if (c + n < p->C)
+                    continue;
+                size_t at = (m + i) * p->N + j;
+                kn->finish(p->y + at, p->N, sum, ldc, ep->bias ? ep->bias + j : NULL,
+                           ep->residual ? ep->residual + at : NULL, count,
+                           min(kn->columns, last - j), ep->act);
+            }
+    }
+}
+
+static void multiply_block(const struct kernels *kn, const struct product *p,
+                           const struct blocking *g, struct scratch *s, size_t index) {
+    size_t row = index % g->row_blocks, column = index / g->row_blocks;
+    size_t panels = ceil_div(p->N, kn->columns);
+    size_t m = row * p->M / g->row_blocks, m_end = (row + 1) * p->M / g->row_blocks;
+    size_t first = column * panels / g->column_blocks * kn->columns;
+    size_t last = min((column + 1) * panels / g->column_blocks * kn->columns, p->N);
+    p->locate(p->source, m, m_end - m, s->at);
+    for (size_t c = 0; c < p->C; c += g->chunk) {
+        size_t n = min(g->chunk, p->C - c);
+        pack_right(kn, p, s, first, last, c, n);
+        multiply_step(kn, p, s, m, m_end - m, first, last, c, n);
+    }
+}
+
+/* ---- whole ----------------------------------------------------------------------------------- */
+
+static void take_scratch(dl_context *cx, const struct product *p, const struct blocking *g,
+                         struct scratch *s) {
+    const struct kernels *kn = cx->kernels;
+    size_t K = min(g->chunk, p->C) * p->taps;
+    s->at = arena_bytes(cx, g->rows * p->taps * sizeof *s->at);
+    s->left = floats(cx, kn->group * kn->rows * LEFT_STRIDE);
+    s->right = floats(cx, K * g->columns);
+    s->wide = p->weight->dtype == DTYPE_F32 ? NULL : floats(cx, K * kn->columns);
+    s->sum = floats(cx, g->rows * g->columns);
+}
+
+void multiply(dl_context *cx, const struct product *p) {
+    if (p->M == 0 || p->N == 0)
+        return;
+    size_t mark = arena_mark(cx), threads = (size_t)cx->threads;
+    struct blocking g = choose_blocking(p, cx->kernels, threads);
+    size_t blocks = g.row_blocks * g.column_blocks;
+    if (threads > blocks)
+        threads = blocks;
+    struct scratch *scratch = arena_bytes(cx, threads * sizeof *scratch);
+    for (size_t t = 0; t < threads; t++) {
+        struct scratch s;
+        take_scratch(cx, p, &g, &s);
+        if (!planning(cx))
+            scratch[t] = s;
+    }
+    if (planning(cx))
+        cx->arena.work += (double)p->M * (double)p->N * (double)(p->C * p->taps);
+    else {
+#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
+        for (size_t i = 0; i < blocks; i++)
+            multiply_block(cx->kernels, p, &g, &scratch[thread_index()], i);
+    }
+    arena_release(cx, mark);
+}
+
+/* Row m of a matrix. */
+struct matrix {
+    const float *x;
+    size_t K;
+};
+
+static void locate_rows(const void *source, size_t first, size_t rows, const float **at) {
+    const struct matrix *matrix = source;
+    for (size_t i = 0; i < rows; i++)
+        at[i] = matrix->x + (first + i) * matrix->K;
+}
+
+void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w, size_t M,
+               const struct epilogue *ep) {
+    struct matrix matrix = {x, w->shape[1]};
+    multiply(cx, &(struct product){.y = y, .M = M, .N = w->shape[0], .C = w->shape[1], .taps = 1,
+                                   .weight = w, .ep = ep, .locate = locate_rows,
+                                   .source = &matrix});
+}

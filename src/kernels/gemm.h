@@ -1,0 +1,22 @@
+/* The blocked matrix product behind op_linear and op_conv2d.
+ * M rows   N outputs   C channels   taps of the window (1 or 9)   K = taps C */
+#ifndef DLENS_KERNELS_GEMM_H
+#define DLENS_KERNELS_GEMM_H
+
+#include "kernels/ops.h"
+
+struct product {
+    float *y; /* (M,N) */
+    size_t M, N, C, taps;
+    const struct tensor *weight; /* (N,C,taps) */
+    const struct epilogue *ep;   /* may be NULL */
+
+    /* The row source: at[i*taps + t] = where the C channels of row first+i under tap t lie, NULL
+     * where the window lies on padding. A convolution so needs no matrix of its windows. */
+    void (*locate)(const void *source, size_t first, size_t rows, const float **at);
+    const void *source;
+};
+
+void multiply(dl_context *cx, const struct product *p);
+
+#endif

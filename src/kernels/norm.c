@@ -1,0 +1,89 @@
+/* Normalisation over channels (layer norm, RMS norm: one row at a time) and over groups of channels
+ * and all pixels (group norm, Wu and He 2018).
+ *
+ *     group norm   y = act((x - mean) / sqrt(var + eps) * weight + bias),  or with scale and shift
+ *                  y = act((...) * (1 + scale) + shift)
+ *
+ * Group norm adds sums in double over strips of pixels, which do not depend on the number of
+ * threads, then the strips in order; so mean(x^2) - mean^2 loses nothing that f32 would show. Both
+ * passes fold into one factor and one term per channel: y = act(x * a + b).
+ *
+ * B batch   M rows   P pixels   C channels */
+#include "kernels/kernels.h"
+#include "kernels/threads.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { STRIP = 512 }; /* pixels */
+
+void op_layer_norm(dl_context *cx, float *y, const float *x, const float *weight,
+                   const float *bias, size_t M, size_t C, float eps) {
+    if (planning(cx))
+        return;
+#pragma omp parallel for num_threads(cx->threads) schedule(static)
+    for (size_t m = 0; m < M; m++)
+        cx->kernels->layer_norm(y + m * C, x + m * C, weight, bias, C, eps);
+}
+
+void op_rms_norm(dl_context *cx, float *y, const float *x, const float *weight, size_t M, size_t C,
+                 float eps) {
+    if (planning(cx))
+        return;
+#pragma omp parallel for num_threads(cx->threads) schedule(static)
+    for (size_t m = 0; m < M; m++)
+        cx->kernels->rms_norm(y + m * C, x + m * C, weight, C, eps);
+}
+
+/* Factors a and terms b (C) of one item from its sums and squares (strips, 2, C). */
+static void group_factors(float *a, float *b, double *sums, size_t strips, size_t P, size_t C,
+                          size_t groups, float eps, const float *weight, const float *bias,
+                          const float *scale, const float *shift) {
+    size_t G = C / groups;
+    for (size_t s = 1; s < strips; s++)
+        for (size_t c = 0; c < 2 * C; c++)
+            sums[c] += sums[s * 2 * C + c];
+    for (size_t g = 0; g < groups; g++) {
+        double sum = 0.0, squares = 0.0, n = (double)P * (double)G;
+        for (size_t c = g * G; c < (g + 1) * G; c++) {
+            sum += sums[c];
+            squares += sums[C + c];
+        }
+        double mean = sum / n, var = squares / n - mean * mean;
+        double r = 1.0 / sqrt((var > 0.0 ? var : 0.0) + (double)eps);
+        for (size_t c = g * G; c < (g + 1) * G; c++) {
+            double factor = r * (double)weight[c], term = (double)bias[c] - mean * factor;
+            double gain = scale ? 1.0 + (double)scale[c] : 1.0;
+            a[c] = (float)(factor * gain);
+            b[c] = (float)(term * gain + (shift ? (double)shift[c] : 0.0));
+        }
+    }
+}
+
+void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight,
+                   const float *bias, const float *scale, const float *shift, size_t B, size_t P,
+                   size_t C, size_t groups, float eps, enum activation act) {
+    size_t mark = arena_mark(cx), strips = (P + STRIP - 1) / STRIP;
+    double *sums = arena_bytes(cx, B * strips * 2 * C * sizeof *sums);
+    float *a = floats(cx, B * C), *b = floats(cx, B * C);
+    if (!planning(cx)) {
+        memset(sums, 0, B * strips * 2 * C * sizeof *sums);
+#pragma omp parallel for num_threads(cx->threads) schedule(static)
+        for (size_t i = 0; i < B * strips; i++) {
+            size_t first = i % strips * STRIP, rows = P - first < STRIP ? P - first : STRIP;
+            double *sum = sums + i * 2 * C;
+            cx->kernels->column_sums(sum, sum + C, x + (i / strips * P + first) * C, C, rows, C);
+        }
+        for (size_t i = 0; i < B; i++)
+            group_factors(a + i * C, b + i * C, sums + i * strips * 2 * C, strips, P, C, groups,
+                          eps, weight, bias, scale ? scale + i * C : NULL,
+                          shift ? shift + i * C : NULL);
+#pragma omp parallel for num_threads(cx->threads) schedule(static)
+        for (size_t i = 0; i < B * strips; i++) {
+            size_t item = i / strips, first = i % strips * STRIP;
+            size_t rows = P - first < STRIP ? P - first : STRIP, at = (item * P + first) * C;
+            cx->kernels->affine(y + at, x + at, a + item * C, b + item * C, rows, C, act);
+        }
+    }
+    arena_release(cx, mark);
+}

@@ -1,0 +1,208 @@
+/* The kernel table in plain C99: the definition of every function, for processors without a table
+ * of their own and to check the others against. */
+#include "kernels/tables.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum { ROWS = 4, COLUMNS = 16 };
+
+/* ---- matrix product -------------------------------------------------------------------------- */
+
+static inline void tile(float *c, size_t ldc, const float *a, const float *b, size_t K, bool add,
+                        size_t rows) {
+    float sum[ROWS][COLUMNS] = {{0}};
+    for (size_t k = 0; k < K; k++)
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < COLUMNS; j++)
+                sum[i][j] += a[i * LEFT_STRIDE + k] * b[k * COLUMNS + j];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < COLUMNS; j++)
+            c[i * ldc + j] = add ? c[i * ldc + j] + sum[i][j] : sum[i][j];
+}
+
+#define TILE(R)                                                                                    \
+    static void tile_##R(float *c, size_t ldc, const float *a, const float *b, size_t K,           \
+                         bool add) {                                                               \
+        tile(c, ldc, a, b, K, add, R);                                                             \
+    }
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+
+static void gather(float *out, const float *const *at, size_t rows, size_t taps, size_t offset,
+                   size_t n) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t t = 0; t < taps; t++) {
+            float *to = out + r * LEFT_STRIDE + t * n;
+            const float *from = at[r * taps + t];
+            for (size_t i = 0; i < n; i++)
+                to[i] = from ? from[offset + i] : 0.0f;
+        }
+}
+
+static void transpose(float *out, size_t ldo, const size_t *order, const float *in, size_t ldi,
+                      size_t rows, size_t columns) {
+    for (size_t j = 0; j < columns; j++)
+        for (size_t i = 0; i < rows; i++)
+            out[(order ? order[j] : j) * ldo + i] = in[i * ldi + j];
+}
+
+/* ---- activations ----------------------------------------------------------------------------- */
+
+static float activated(float x, enum activation act) {
+    switch (act) {
+    case ACT_SILU: /* x sigmoid(x) */
+        return x / (1.0f + expf(-x));
+    case ACT_GELU: /* x Phi(x) */
+        return 0.5f * x * erfcf(-x * 0.707106781f);
+    case ACT_GELU_TANH: /* x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3) */
+        return 0.5f * x * (1.0f + tanhf(0.797884561f * (x + 0.044715f * x * x * x)));
+    case ACT_QUICK_GELU:
+        return x / (1.0f + expf(-1.702f * x));
+    case ACT_RELU:
+        return x > 0.0f ? x : 0.0f;
+    case ACT_NONE:
+        break;
+    }
+    return x;
+}
+
+static void activate(float *y, const float *x, size_t n, enum activation act) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = activated(x[i], act);
+}
+
+static void gate(float *y, const float *a, const float *b, size_t n, enum activation act) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] * activated(b[i], act);
+}
+
+static void finish(float *y, size_t ldy, const float *c, size_t ldc, const float *bias,
+                   const float *residual, size_t rows, size_t n, enum activation act) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++) {
+            float value = activated(c[i * ldc + j] + (bias ? bias[j] : 0.0f), act);
+            y[i * ldy + j] = value + (residual ? residual[i * ldy + j] : 0.0f);
+        }
+}
+
+static void affine(float *y, const float *x, const float *a, const float *b, size_t rows, size_t n,
+                   enum activation act) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++)
+            y[i * n + j] = activated(x[i * n + j] * a[j] + b[j], act);
+}
+
+/* ---- softmax --------------------------------------------------------------------------------- */
+
+static void softmax_tile(float *s, size_t keys, float *m, float *sum, float *rescale) {
+    for (size_t j = 0; j < COLUMNS; j++) {
+        float max = m[j], total = 0.0f;
+        for (size_t k = 0; k < keys; k++)
+            max = fmaxf(max, s[k * COLUMNS + j]);
+        for (size_t k = 0; k < keys; k++) {
+            float *p = &s[k * COLUMNS + j];
+            *p = expf(*p - max);
+            total += *p;
+        }
+        rescale[j] = expf(m[j] - max);
+        sum[j] = sum[j] * rescale[j] + total;
+        m[j] = max;
+    }
+}
+
+static void scale_columns(float *y, const float *s, size_t rows) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < COLUMNS; j++)
+            y[i * COLUMNS + j] *= s[j];
+}
+
+/* ---- norms ----------------------------------------------------------------------------------- */
+
+static void column_sums(double *sum, double *squares, const float *x, size_t ldx, size_t rows,
+                        size_t n) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++) {
+            double value = x[i * ldx + j];
+            sum[j] += value;
+            squares[j] += value * value;
+        }
+}
+
+static void layer_norm(float *y, const float *x, const float *weight, const float *bias, size_t n,
+                       float eps) {
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    float mean = (float)(sum / (double)n);
+    for (size_t i = 0; i < n; i++)
+        squares += (double)(x[i] - mean) * (double)(x[i] - mean);
+    float r = (float)(1.0 / sqrt(squares / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * r * weight[i] + bias[i];
+}
+
+static void rms_norm(float *y, const float *x, const float *weight, size_t n, float eps) {
+    double squares = 0.0;
+    for (size_t i = 0; i < n; i++)
+        squares += (double)x[i] * (double)x[i];
+    float r = (float)(1.0 / sqrt(squares / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * r * weight[i];
+}
+
+/* ---- 16-bit floats --------------------------------------------------------------------------- */
+
+static float from_bits(uint32_t bits) {
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+/* IEEE binary16: 1 sign, 5 exponent, 10 fraction bits. */
+static float from_f16(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = (h >> 10) & 31u;
+    uint32_t fraction = (uint32_t)(h & 0x3ffu) << 13;
+    if (exponent == 31)
+        return from_bits(sign | 0x7f800000u | fraction);
+    if (exponent > 0)
+        return from_bits(sign | ((exponent + 112) << 23) | fraction);
+    /* subnormal: fraction/2^10 * 2^-14 */
+    float y = (float)(h & 0x3ffu) * 0x1p-24f;
+    return sign ? -y : y;
+}
+
+static void widen(float *y, const void *x, enum dtype dtype, size_t n) {
+    const uint16_t *half = x;
+    if (dtype == DTYPE_F32)
+        memcpy(y, x, n * sizeof *y);
+    else if (dtype == DTYPE_BF16)
+        for (size_t i = 0; i < n; i++)
+            y[i] = from_bits((uint32_t)half[i] << 16);
+    else
+        for (size_t i = 0; i < n; i++)
+            y[i] = from_f16(half[i]);
+}
+
+const struct kernels kernels_ref = {
+    .name = "ref",
+    .rows = ROWS,
+    .columns = COLUMNS,
+    .group = 16,
+    .tile = {NULL, tile_1, tile_2, tile_3, tile_4},
+    .gather = gather,
+    .transpose = transpose,
+    .finish = finish,
+    .softmax_tile = softmax_tile,
+    .scale_columns = scale_columns,
+    .column_sums = column_sums,
+    .affine = affine,
+    .layer_norm = layer_norm,
+    .rms_norm = rms_norm,
+    .activate = activate,
+    .gate = gate,
+    .widen = widen,
+};
