@@ -184,7 +184,7 @@ int file_write_with(dl_context *cx, const char *path, file_writer writer, void *
 
 struct bytes {
     const void *data;
-    size_t size = 0;
+    size_t size;
 };
 
 static int write_bytes(dl_context *cx, void *stream, void *user) {
