@@ -1,0 +1,358 @@
+/* Stable Diffusion (Rombach et al. 2022, arXiv 2112.10752) and what shares its pipeline: SD 1.x,
+ * 2.x, SD-Turbo, Latent Consistency Models, the bundled models.
+ *
+ *     x_T = noise(seed);  x_{t-1} = step(x_t, UNet(x_t, t, c));  picture = decode(x_0)
+ *
+ * B batch (2 with guidance, the negative half first)   C latent channels   h, w latent sides
+ * T tokens   D width of the states */
+#include "family/family.h"
+
+#include "base/file.h"
+#include "base/rng.h"
+#include "diffusion/denoise.h"
+#include "diffusion/sampler.h"
+#include "diffusion/schedule.h"
+#include "diffusion/unet.h"
+#include "diffusion/vae.h"
+#include "out/image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct parts {
+    struct unet *unet;
+    struct vae *vae;
+    struct schedule *schedule;
+};
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Settings of the families' own makers where the folder has no dlens.json: the pipelines' defaults
+ * (50 steps, 7.5), those of LCM (arXiv 2310.04378: 4 steps, guidance 8.5 as its pipeline has it),
+ * and of turbo models (one step without
+ * guidance), known by their schedulers. */
+static void default_settings(dl_model *model, const struct schedule *schedule) {
+    model->sampler = schedule_default_sampler(schedule);
+    model->steps = 50;
+    model->guidance = 7.5;
+    if (strcmp(model->sampler, "lcm") == 0) {
+        model->steps = 4;
+        model->guidance = 8.5;
+    } else if (strncmp(model->sampler, "euler", 5) == 0) {
+        model->steps = 1;
+        model->guidance = 0;
+    }
+}
+
+/* DIR/dlens.json, if it is there: {"sampler": ..., "steps": ..., "guidance": ...}, the settings
+ * with which the model's makers got its best pictures. */
+static int stored_settings(dl_context *cx, dl_model *model) {
+    struct config config;
+    char *path = path_join(model->path, "dlens.json");
+    const bool there = path && file_exists(path);
+    free(path);
+    if (!there)
+        return DL_OK;
+    DL_TRY(config_open(cx, model->path, "dlens.json", &config));
+    const size_t name = config_choice(&config, "sampler", sampler_names(), SIZE_MAX);
+    if (name != SIZE_MAX)
+        model->sampler = sampler_names()[name];
+    model->steps = (size_t)config_int(&config, "steps", (long)model->steps, 1, 1000);
+    model->guidance = config_number(&config, "guidance", model->guidance, 0, 1000);
+    return config_end(&config);
+}
+
+static int open_unet(dl_context *cx, dl_model *model, const struct config *index,
+                     struct parts *parts) {
+    const char *class_name = index_class(index, "unet");
+    if (!class_name)
+        return fail(cx, DL_MODEL, "%s: names no unet", index->path);
+    char *dir = path_join(model->path, "unet");
+    int status = dir ? unet_open(cx, dir, &parts->unet) : fail_memory(cx, "unet", 0);
+    free(dir);
+    DL_TRY(status);
+    const struct unet_config *u = unet_config(parts->unet);
+    if (u->cross_attention_dim != model->encoder->hidden_size)
+        return fail(cx, DL_MODEL,
+                    "%s/unet/config.json: cross_attention_dim is %zu, the text encoder's "
+                    "hidden_size %zu",
+                    model->path, u->cross_attention_dim, model->encoder->hidden_size);
+    return model_add_component(cx, model, "unet", class_name, unet_store(parts->unet));
+}
+
+static int open_vae(dl_context *cx, dl_model *model, const struct config *index,
+                    struct parts *parts) {
+    const char *class_name = index_class(index, "vae");
+    if (!class_name)
+        return fail(cx, DL_MODEL, "%s: names no vae", index->path);
+    char *dir = path_join(model->path, "vae");
+    int status = dir ? vae_open(cx, dir, class_name, &parts->vae) : fail_memory(cx, "vae", 0);
+    free(dir);
+    DL_TRY(status);
+    const struct unet_config *u = unet_config(parts->unet);
+    const size_t channels = vae_latent_channels(parts->vae);
+    if (u->in_channels != channels || u->out_channels != channels)
+        return fail(cx, DL_MODEL,
+                    "%s/unet/config.json: %zu channels in and %zu out, but the vae's latents have "
+                    "%zu; inpainting and image-to-image models have no lens",
+                    model->path, u->in_channels, u->out_channels, channels);
+    return model_add_component(cx, model, "vae", vae_class_name(parts->vae), vae_store(parts->vae));
+}
+
+static int open_schedule(dl_context *cx, dl_model *model, struct config *index,
+                         struct parts *parts) {
+    const char *class_name = index_class(index, "scheduler");
+    if (!class_name)
+        return fail(cx, DL_MODEL, "%s: names no scheduler", index->path);
+    char *dir = path_join(model->path, "scheduler");
+    int status = dir ? schedule_open(cx, dir, &parts->schedule) : fail_memory(cx, "scheduler", 0);
+    free(dir);
+    DL_TRY(status);
+    if (strcmp(config_string(index, "_class_name", ""), "StableDiffusionPipeline") == 0)
+        schedule_mend_outdated(parts->schedule);
+    return model_add_component(cx, model, "scheduler", class_name, NULL);
+}
+
+static int sd_open(dl_context *cx, dl_model *model, struct config *index) {
+    struct parts *parts;
+    DL_TRY(allocate(cx, "model", 1, sizeof *parts, &model->parts));
+    parts = model->parts;
+    DL_TRY(open_unet(cx, model, index, parts));
+    DL_TRY(open_vae(cx, model, index, parts));
+    DL_TRY(open_schedule(cx, model, index, parts));
+    const struct unet_config *u = unet_config(parts->unet);
+    model->latent_channels = vae_latent_channels(parts->vae);
+    model->latent_scale = vae_scale(parts->vae);
+    model->width = (u->sample_width ? u->sample_width : 64) * model->latent_scale;
+    model->height = (u->sample_height ? u->sample_height : 64) * model->latent_scale;
+    default_settings(model, parts->schedule);
+    return stored_settings(cx, model);
+}
+
+static void sd_close(dl_model *model) {
+    struct parts *parts = model->parts;
+    if (!parts)
+        return;
+    unet_close(parts->unet);
+    vae_close(parts->vae);
+    schedule_close(parts->schedule);
+    free(parts);
+}
+
+static int sd_check_size(dl_context *cx, const dl_model *model, size_t width, size_t height) {
+    /* diffusers asks for multiples of 8 whatever the autoencoder (pitfall: pictures of f = 4
+     * models); latents need multiples of the scale */
+    const size_t unit = model->latent_scale > 8 ? model->latent_scale : 8;
+    if (!width || !height || width % unit || height % unit)
+        return fail(cx, DL_USAGE, "--size %zux%zu: sides must be multiples of %zu", width, height,
+                    unit);
+    return DL_OK;
+}
+
+/* ---- denoising ------------------------------------------------------------------------------- */
+
+/* What the denoising loop calls back with: the states of one batch. */
+struct denoiser {
+    const struct unet *unet;
+    size_t h, w;
+    struct unet_condition condition;
+};
+
+static void predict(dl_context *cx, void *user, float *out, const float *input, size_t B,
+                    float timestep) {
+    const struct denoiser *d = user;
+    unet_forward(cx, d->unet, out, input, B, d->h, d->w, timestep, &d->condition);
+}
+
+/* One picture's denoising, ready for denoise() or denoise_memory(). */
+struct job {
+    struct sampling sampling;
+    struct denoiser denoiser;
+    struct denoise_job denoise;
+    struct rng rng;
+    float *states;        /* (B,T,D) */
+    float *timestep_cond; /* (1,time_cond_proj_dim), NULL for most models */
+    const struct sample_request *request;
+};
+
+static int on_step(void *user, size_t step, size_t steps) {
+    const struct sample_request *r = ((struct job *)user)->request;
+    return r->progress ? r->progress(r->progress_user, "denoise", step, steps) : 0;
+}
+
+static void job_free(struct job *job) {
+    sampling_end(&job->sampling);
+    free(job->states);
+    free(job->timestep_cond);
+}
+
+/* States of both halves, the negative one first; and, for models that are told the guidance scale
+ * instead of being guided (LCM), its embedding. */
+static int set_condition(dl_context *cx, const dl_model *model, const struct parts *parts,
+                         const struct sample_request *r, bool guided, struct job *job) {
+    const size_t values = r->positive.tokens * model->encoder->hidden_size;
+    const size_t dim = unet_config(parts->unet)->time_cond_proj_dim;
+    DL_TRY(allocate(cx, "conditioning", 2 * values, sizeof(float), (void **)&job->states));
+    if (guided)
+        memcpy(job->states, r->negative.states, values * sizeof(float));
+    memcpy(job->states + (guided ? values : 0), r->positive.states, values * sizeof(float));
+    job->denoiser.condition.states = job->states;
+    job->denoiser.condition.tokens = r->positive.tokens;
+    if (!dim)
+        return DL_OK;
+    DL_TRY(allocate(cx, "guidance embedding", dim, sizeof(float), (void **)&job->timestep_cond));
+    guidance_scale_embedding((float)r->guidance, dim, job->timestep_cond);
+    job->denoiser.condition.timestep_cond = job->timestep_cond;
+    return DL_OK;
+}
+
+static int job_begin(dl_context *cx, const dl_model *model, const struct sample_request *r,
+                     float *latents, bool planned, struct job *job) {
+    const struct parts *parts = model->parts;
+    const size_t h = r->height / model->latent_scale, w = r->width / model->latent_scale;
+    const size_t n = model->latent_channels * h * w;
+    memset(job, 0, sizeof *job);
+    job->request = r;
+    job->denoiser = (struct denoiser){.unet = parts->unet, .h = h, .w = w};
+    DL_TRY(sampling_begin(cx, &job->sampling, sampler_find(r->sampler), parts->schedule, r->steps,
+                          r->eta, n));
+    rng_seed(&job->rng, r->seed);
+    job->denoise = (struct denoise_job){
+        .predict = predict,
+        .predict_user = &job->denoiser,
+        .sampling = &job->sampling,
+        .guidance_scale = r->negative.states ? r->guidance : 1,
+        .guidance_embedded = unet_config(parts->unet)->time_cond_proj_dim != 0,
+        .latents = latents,
+        .rng = &job->rng,
+        .progress = on_step,
+        .progress_user = job,
+    };
+    job->denoiser.condition.tokens = r->positive.tokens;
+    return planned ? DL_OK : set_condition(cx, model, parts, r, denoise_guided(&job->denoise), job);
+}
+
+/* The start: the noise given, or the seed's. */
+static void start_latents(struct job *job, const struct sample_request *r, float *latents,
+                          size_t n) {
+    if (r->noise)
+        memcpy(latents, r->noise, n * sizeof *latents);
+    else
+        rng_normal(&job->rng, latents, n);
+}
+
+static int sd_decode(dl_context *cx, const dl_model *model, float *image, const float *latents,
+                     size_t h, size_t w) {
+    const struct parts *parts = model->parts;
+    arena_plan(cx);
+    vae_decode(cx, parts->vae, image, latents, h, w);
+    DL_TRY(arena_reserve(cx, "decoder"));
+    vae_decode(cx, parts->vae, image, latents, h, w);
+    return DL_OK;
+}
+
+/* latents (C,h,w) to out->rgb (height,width,3). */
+static int make_picture(dl_context *cx, const dl_model *model, const struct sample_request *r,
+                        struct sample *out) {
+    float *image;
+    DL_TRY(allocate(cx, "picture", 3 * r->width * r->height, 1, (void **)&out->rgb));
+    DL_TRY(allocate(cx, "picture", 3 * r->width * r->height, sizeof *image, (void **)&image));
+    if (r->progress && r->progress(r->progress_user, "decode", r->steps, r->steps)) {
+        free(image);
+        return fail(cx, DL_CANCELLED, "stopped before decoding");
+    }
+    int status = sd_decode(cx, model, image, out->latents, out->h, out->w);
+    if (status == DL_OK)
+        image_from_float(out->rgb, image, (int)r->width, (int)r->height);
+    free(image);
+    return status;
+}
+
+static int sd_sample(dl_context *cx, const dl_model *model, const struct sample_request *r,
+                     struct sample *out) {
+    struct job job;
+    memset(out, 0, sizeof *out);
+    out->channels = model->latent_channels;
+    out->h = r->height / model->latent_scale;
+    out->w = r->width / model->latent_scale;
+    const size_t n = out->channels * out->h * out->w;
+    int status = allocate(cx, "latents", n, sizeof(float), (void **)&out->latents);
+    if (status == DL_OK) {
+        status = job_begin(cx, model, r, out->latents, false, &job);
+        if (status == DL_OK) {
+            start_latents(&job, r, out->latents, n);
+            status = denoise(cx, &job.denoise);
+        }
+        job_free(&job);
+    }
+    if (status == DL_OK)
+        status = make_picture(cx, model, r, out);
+    if (status != DL_OK)
+        sample_free(out);
+    return status;
+}
+
+/* ---- parts and plans ------------------------------------------------------------------------- */
+
+static int sd_denoise(dl_context *cx, const dl_model *model, float *out, const float *latents,
+                      size_t batch, size_t h, size_t w, float timestep, const float *states,
+                      size_t tokens) {
+    const struct parts *parts = model->parts;
+    const size_t dim = unet_config(parts->unet)->time_cond_proj_dim;
+    struct unet_condition condition = {.states = states, .tokens = tokens};
+    float *embedding = NULL;
+    if (dim) { /* as if guided by the model's own scale */
+        DL_TRY(allocate(cx, "guidance embedding", batch * dim, sizeof *embedding,
+                        (void **)&embedding));
+        for (size_t b = 0; b < batch; b++)
+            guidance_scale_embedding((float)model->guidance, dim, embedding + b * dim);
+        condition.timestep_cond = embedding;
+    }
+    arena_plan(cx);
+    unet_forward(cx, parts->unet, out, latents, batch, h, w, timestep, &condition);
+    int status = arena_reserve(cx, "UNet");
+    if (status == DL_OK)
+        unet_forward(cx, parts->unet, out, latents, batch, h, w, timestep, &condition);
+    free(embedding);
+    return status;
+}
+
+static int sd_plan(dl_context *cx, const dl_model *model, const struct sample_request *r,
+                   dl_plan *plan) {
+    const struct parts *parts = model->parts;
+    const size_t h = r->height / model->latent_scale, w = r->width / model->latent_scale;
+    float nothing = 0; /* a plan reads and writes no numbers */
+    struct job job;
+    int status = job_begin(cx, model, r, &nothing, true, &job);
+    if (status == DL_OK) {
+        plan->bytes = denoise_memory(cx, &job.denoise);
+        plan->step = cx->arena.work;
+        arena_plan(cx);
+        vae_decode(cx, parts->vae, &nothing, &nothing, h, w);
+        const size_t decoder = arena_plan_end(cx);
+        plan->decode = cx->arena.work;
+        plan->bytes = decoder > plan->bytes ? decoder : plan->bytes;
+        /* beside the arena: the picture in f32 and 8 bits, latents and states */
+        plan->bytes += 3 * r->width * r->height * (sizeof(float) + 1);
+    }
+    job_free(&job);
+    return status;
+}
+
+static const char *const pipelines[] = {
+    "StableDiffusionPipeline",
+    "LatentConsistencyModelPipeline",
+    NULL,
+};
+
+const struct family family_stable_diffusion = {
+    .name = "stable-diffusion",
+    .pipelines = pipelines,
+    .open = sd_open,
+    .close = sd_close,
+    .check_size = sd_check_size,
+    .sample = sd_sample,
+    .denoise = sd_denoise,
+    .decode = sd_decode,
+    .plan = sd_plan,
+};
