@@ -9,14 +9,12 @@
 
 #include <math.h>
 
-static int init(dl_context *cx, struct sampling *s, size_t steps)
-{
+static int init(dl_context *cx, struct sampling *s, size_t steps) {
     space_timesteps(s, steps, FRACTION_ROUNDED);
     return check_timesteps(cx, s);
 }
 
-static float alpha_before(const struct sampling *s, size_t i)
-{
+static float alpha_before(const struct sampling *s, size_t i) {
     const struct schedule *schedule = s->schedule;
     const size_t t = (size_t)s->timesteps[i];
     const size_t stride = schedule->num_train_timesteps / s->steps_asked;
@@ -25,8 +23,7 @@ static float alpha_before(const struct sampling *s, size_t i)
     return schedule->set_alpha_to_one ? 1 : schedule->alphas_cumprod[0];
 }
 
-static void step(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng)
-{
+static void step(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng) {
     const float a = alpha_at(s, i), a_prev = alpha_before(s, i);
     const float variance = (1 - a_prev) / (1 - a) * (1 - a / a_prev);
     const float std = (float)s->eta * sqrtf(variance);

@@ -14,8 +14,7 @@
 
 #include <math.h>
 
-static int init(dl_context *cx, struct sampling *s, size_t steps)
-{
+static int init(dl_context *cx, struct sampling *s, size_t steps) {
     const enum variance_type type = s->schedule->variance_type;
     if (type == VARIANCE_LEARNED || type == VARIANCE_LEARNED_RANGE)
         s->outputs = 2 * s->n;
@@ -25,8 +24,7 @@ static int init(dl_context *cx, struct sampling *s, size_t steps)
 
 /* std (n) from the model's v (n). */
 static void learned_deviation(float *std, const float *v, enum variance_type type, float posterior,
-                              float beta, size_t n)
-{
+                              float beta, size_t n) {
     const float low = logf(posterior), high = logf(beta);
     for (size_t k = 0; k < n; k++) {
         const float f = (v[k] + 1) / 2;
@@ -36,8 +34,7 @@ static void learned_deviation(float *std, const float *v, enum variance_type typ
 
 /* x (n) += std z. posterior and beta: the two fixed variances. */
 static void add_step_noise(const struct sampling *s, float *x, const float *v, float posterior,
-                           float beta, struct rng *rng)
-{
+                           float beta, struct rng *rng) {
     float *z = s->scratch, *std = s->x0_previous;
     switch (s->schedule->variance_type) {
     case VARIANCE_LEARNED:
@@ -60,8 +57,7 @@ static void add_step_noise(const struct sampling *s, float *x, const float *v, f
     }
 }
 
-static void step(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng)
-{
+static void step(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng) {
     const float a = alpha_at(s, i), a_prev = i + 1 < s->steps ? alpha_at(s, i + 1) : 1;
     const float alpha = a / a_prev, beta = 1 - alpha;
     const float of_x0 = sqrtf(a_prev) * beta / (1 - a);

@@ -3,20 +3,17 @@
 
 #include <string.h>
 
-bool denoise_guided(const struct denoise_job *job)
-{
+bool denoise_guided(const struct denoise_job *job) {
     return job->guidance_scale > 1 && !job->guidance_embedded;
 }
 
-static size_t outputs_of(const struct denoise_job *job)
-{
+static size_t outputs_of(const struct denoise_job *job) {
     return job->outputs ? job->outputs : job->sampling->outputs;
 }
 
 /* out (m) = classifier-free guidance of the two halves in out (2,m): the first n values are guided,
  * what comes behind (a learned variance) is the positive half's. */
-static void guide(float *out, size_t n, size_t m, float scale)
-{
+static void guide(float *out, size_t n, size_t m, float scale) {
     const float *negative = out, *positive = out + m;
     for (size_t k = 0; k < n; k++)
         out[k] = negative[k] + scale * (positive[k] - negative[k]);
@@ -24,8 +21,7 @@ static void guide(float *out, size_t n, size_t m, float scale)
 }
 
 /* One step of one picture; in plan mode its allocations alone. */
-static void run_step(dl_context *cx, const struct denoise_job *job, size_t i)
-{
+static void run_step(dl_context *cx, const struct denoise_job *job, size_t i) {
     struct sampling *s = job->sampling;
     const size_t mark = arena_mark(cx), n = s->n, m = outputs_of(job);
     const size_t B = denoise_guided(job) ? 2 : 1;
@@ -44,15 +40,13 @@ static void run_step(dl_context *cx, const struct denoise_job *job, size_t i)
     arena_release(cx, mark);
 }
 
-size_t denoise_memory(dl_context *cx, const struct denoise_job *job)
-{
+size_t denoise_memory(dl_context *cx, const struct denoise_job *job) {
     arena_plan(cx);
     run_step(cx, job, 0);
     return arena_plan_end(cx);
 }
 
-int denoise(dl_context *cx, const struct denoise_job *job)
-{
+int denoise(dl_context *cx, const struct denoise_job *job) {
     struct sampling *s = job->sampling;
     if (outputs_of(job) < s->outputs)
         return fail(cx, DL_MODEL,

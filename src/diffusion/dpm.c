@@ -16,8 +16,7 @@ struct level {
     float alpha, sigma, lambda;
 };
 
-static struct level level_of(float sigma)
-{
+static struct level level_of(float sigma) {
     struct level l;
     l.alpha = 1 / sqrtf(sigma * sigma + 1);
     l.sigma = sigma * l.alpha;
@@ -28,8 +27,7 @@ static struct level level_of(float sigma)
 /* ---- timesteps ------------------------------------------------------------------------------- */
 
 /* Training steps left when those with less signal than lambda_min_clipped are given up. */
-static size_t usable_timesteps(const struct sampling *s)
-{
+static size_t usable_timesteps(const struct sampling *s) {
     const float *a = s->schedule->alphas_cumprod;
     size_t T = s->schedule->num_train_timesteps;
     while (T && logf(sqrtf(a[T - 1])) - logf(sqrtf(1 - a[T - 1])) <
@@ -39,8 +37,7 @@ static size_t usable_timesteps(const struct sampling *s)
 }
 
 /* As space_timesteps, but linspace and leading leave out the lowest of N+1 points. */
-static void set_timesteps(struct sampling *s, size_t T, size_t steps)
-{
+static void set_timesteps(struct sampling *s, size_t T, size_t steps) {
     const struct schedule *schedule = s->schedule;
     const double full = (double)schedule->num_train_timesteps;
     s->steps = 0;
@@ -61,8 +58,7 @@ static void set_timesteps(struct sampling *s, size_t T, size_t steps)
     }
 }
 
-static int check_sigmas(dl_context *cx, const struct sampling *s)
-{
+static int check_sigmas(dl_context *cx, const struct sampling *s) {
     for (size_t i = 0; i < s->steps; i++) {
         if (!(s->sigmas[i + 1] < s->sigmas[i]))
             return fail(cx, DL_USAGE,
@@ -73,8 +69,7 @@ static int check_sigmas(dl_context *cx, const struct sampling *s)
     return DL_OK;
 }
 
-static int init(dl_context *cx, struct sampling *s, size_t steps)
-{
+static int init(dl_context *cx, struct sampling *s, size_t steps) {
     const struct schedule *schedule = s->schedule;
     if (schedule->dpm_unsupported)
         return fail(cx, DL_MODEL, "%s: %s: not supported by sampler %s; choose another sampler",
@@ -102,8 +97,7 @@ static int init(dl_context *cx, struct sampling *s, size_t steps)
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static bool first_order(const struct sampling *s, size_t i)
-{
+static bool first_order(const struct sampling *s, size_t i) {
     const struct schedule *schedule = s->schedule;
     const bool last = i == s->steps - 1;
     return schedule->solver_order == 1 || i == 0 ||
@@ -111,8 +105,7 @@ static bool first_order(const struct sampling *s, size_t i)
                      (schedule->lower_order_final && s->steps < 15)));
 }
 
-static void step(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng)
-{
+static void step(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng) {
     const struct level here = level_of(s->sigmas[i]), next = level_of(s->sigmas[i + 1]);
     const float h = next.lambda - here.lambda;
     const float decay = next.alpha * (expf(-h) - 1);

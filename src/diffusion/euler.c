@@ -13,8 +13,7 @@
 
 /* ---- timesteps and sigmas -------------------------------------------------------------------- */
 
-static void set_sigmas(struct sampling *s, size_t steps)
-{
+static void set_sigmas(struct sampling *s, size_t steps) {
     keep_signal(s);
     space_timesteps(s, steps, FRACTION_KEPT);
     for (size_t i = 0; i < s->steps; i++)
@@ -23,8 +22,7 @@ static void set_sigmas(struct sampling *s, size_t steps)
 
 /* The start is pure noise where the first timestep is the last of the schedule; leading timesteps
  * begin earlier and are given some more. */
-static void set_init_noise(struct sampling *s)
-{
+static void set_init_noise(struct sampling *s) {
     float most = 0;
     for (size_t i = 0; i <= s->steps; i++)
         most = fmaxf(most, s->sigmas[i]);
@@ -32,8 +30,7 @@ static void set_init_noise(struct sampling *s)
         s->schedule->timestep_spacing == SPACING_LEADING ? sqrtf(most * most + 1) : most;
 }
 
-static int init_euler(dl_context *cx, struct sampling *s, size_t steps)
-{
+static int init_euler(dl_context *cx, struct sampling *s, size_t steps) {
     const struct schedule *schedule = s->schedule;
     if (schedule->euler_unsupported)
         return fail(cx, DL_MODEL, "%s: %s: not supported by sampler %s; choose another sampler",
@@ -47,8 +44,7 @@ static int init_euler(dl_context *cx, struct sampling *s, size_t steps)
     return DL_OK;
 }
 
-static int init_ancestral(dl_context *cx, struct sampling *s, size_t steps)
-{
+static int init_ancestral(dl_context *cx, struct sampling *s, size_t steps) {
     if (s->schedule->prediction_type == PREDICT_SAMPLE)
         return fail(cx, DL_USAGE, "--sampler %s: not defined for a model of prediction_type sample",
                     s->sampler->name);
@@ -58,8 +54,7 @@ static int init_ancestral(dl_context *cx, struct sampling *s, size_t steps)
     return DL_OK;
 }
 
-static void scale_input(const struct sampling *s, size_t i, float *out, const float *latents)
-{
+static void scale_input(const struct sampling *s, size_t i, float *out, const float *latents) {
     const float sigma = s->sigmas[i], scale = sqrtf(sigma * sigma + 1);
     for (size_t k = 0; k < s->n; k++)
         out[k] = latents[k] / scale;
@@ -69,8 +64,7 @@ static void scale_input(const struct sampling *s, size_t i, float *out, const fl
 
 /* s->scratch (n) = sigma d = x - x0. For epsilon x0 = x - sigma out; for v_prediction the model
  * speaks of x / sqrt(sigma^2 + 1). */
-static void difference(struct sampling *s, const float *x, const float *out, float sigma)
-{
+static void difference(struct sampling *s, const float *x, const float *out, float sigma) {
     const float square = sigma * sigma + 1;
     if (s->schedule->prediction_type == PREDICT_V)
         mix(s->x0, -sigma / sqrtf(square), out, 1 / square, x, s->n);
@@ -79,8 +73,7 @@ static void difference(struct sampling *s, const float *x, const float *out, flo
     mix(s->scratch, 1, x, -1, s->x0, s->n);
 }
 
-static void step_euler(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng)
-{
+static void step_euler(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng) {
     const float sigma = s->sigmas[i], next = s->sigmas[i + 1];
     (void)rng;
     difference(s, x, out, sigma);
@@ -88,8 +81,7 @@ static void step_euler(struct sampling *s, size_t i, float *x, const float *out,
 }
 
 static void step_ancestral(struct sampling *s, size_t i, float *x, const float *out,
-                           struct rng *rng)
-{
+                           struct rng *rng) {
     const float sigma = s->sigmas[i], next = s->sigmas[i + 1];
     const float up = sqrtf(next * next * (sigma * sigma - next * next) / (sigma * sigma));
     const float down = sqrtf(next * next - up * up);

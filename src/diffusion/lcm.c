@@ -11,8 +11,7 @@
 #include <math.h>
 
 /* Of the teacher's steps k, 2k, ... (less 1), falling, N at even distances in the list. */
-static int init(dl_context *cx, struct sampling *s, size_t steps)
-{
+static int init(dl_context *cx, struct sampling *s, size_t steps) {
     const struct schedule *schedule = s->schedule;
     const size_t teacher = schedule->original_inference_steps;
     if (teacher > schedule->num_train_timesteps)
@@ -35,8 +34,7 @@ static int init(dl_context *cx, struct sampling *s, size_t steps)
     return check_timesteps(cx, s);
 }
 
-static void step(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng)
-{
+static void step(struct sampling *s, size_t i, float *x, const float *out, struct rng *rng) {
     const float a = alpha_at(s, i), d = 0.5F;
     const float u = s->timesteps[i] * (float)s->schedule->timestep_scaling;
     const float c_skip = d * d / (u * u + d * d), c_out = u / sqrtf(u * u + d * d);
@@ -51,8 +49,7 @@ static void step(struct sampling *s, size_t i, float *x, const float *out, struc
     }
 }
 
-void guidance_scale_embedding(float guidance_scale, size_t dim, float *out)
-{
+void guidance_scale_embedding(float guidance_scale, size_t dim, float *out) {
     const float w = (guidance_scale - 1) * 1000;
     const size_t half = dim / 2;
     const float rate = half > 1 ? logf(10000) / (float)(half - 1) : 0;

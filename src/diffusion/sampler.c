@@ -12,8 +12,7 @@ static const struct sampler *const SAMPLERS[] = {&sampler_ddim,  &sampler_dpm_2m
                                                  &sampler_lcm,   &sampler_ddpm};
 enum { SAMPLERS_COUNT = sizeof SAMPLERS / sizeof SAMPLERS[0] };
 
-const struct sampler *sampler_find(const char *name)
-{
+const struct sampler *sampler_find(const char *name) {
     for (size_t i = 0; i < SAMPLERS_COUNT; i++) {
         if (strcmp(SAMPLERS[i]->name, name) == 0)
             return SAMPLERS[i];
@@ -21,14 +20,13 @@ const struct sampler *sampler_find(const char *name)
     return NULL;
 }
 
-const char *const *sampler_names(void)
-{
+const char *const *sampler_names(void) {
     static const char *const NAMES[] = {"ddim", "dpm++2m", "euler", "euler-a", "lcm", "ddpm", NULL};
     return NAMES;
 }
 
-static int begin(dl_context *cx, struct sampling *s, const struct schedule *schedule, size_t steps)
-{
+static int begin(dl_context *cx, struct sampling *s, const struct schedule *schedule,
+                 size_t steps) {
     DL_TRY(schedule_complete(cx, schedule, &s->sampler->defaults, &s->schedule));
     DL_TRY(allocate(cx, "timesteps", steps, sizeof(float), (void **)&s->timesteps));
     DL_TRY(allocate(cx, "sigmas", steps + 1, sizeof(float), (void **)&s->sigmas));
@@ -39,8 +37,7 @@ static int begin(dl_context *cx, struct sampling *s, const struct schedule *sche
 }
 
 int sampling_begin(dl_context *cx, struct sampling *s, const struct sampler *sampler,
-                   const struct schedule *schedule, size_t steps, double eta, size_t n)
-{
+                   const struct schedule *schedule, size_t steps, double eta, size_t n) {
     memset(s, 0, sizeof *s);
     s->sampler = sampler;
     s->steps_asked = steps;
@@ -56,8 +53,7 @@ int sampling_begin(dl_context *cx, struct sampling *s, const struct sampler *sam
     return begin(cx, s, schedule, steps);
 }
 
-void sampling_end(struct sampling *s)
-{
+void sampling_end(struct sampling *s) {
     schedule_close(s->schedule);
     free(s->timesteps);
     free(s->sigmas);
@@ -67,8 +63,7 @@ void sampling_end(struct sampling *s)
     memset(s, 0, sizeof *s);
 }
 
-void sampling_scale_input(const struct sampling *s, size_t i, float *out, const float *latents)
-{
+void sampling_scale_input(const struct sampling *s, size_t i, float *out, const float *latents) {
     if (s->sampler->scale_input)
         s->sampler->scale_input(s, i, out, latents);
     else
@@ -76,7 +71,6 @@ void sampling_scale_input(const struct sampling *s, size_t i, float *out, const 
 }
 
 void sampling_step(struct sampling *s, size_t i, float *latents, const float *model_output,
-                   struct rng *rng)
-{
+                   struct rng *rng) {
     s->sampler->step(s, i, latents, model_output, rng);
 }

@@ -5,8 +5,8 @@
  *
  * A sampler is a row of functions. All compute as diffusers 0.42.1 does, in f32 where it does.
  * Random draws come from the picture's own generator, n at a time, in diffusers' order: ddim one a
- * step if eta > 0; euler-a one a step, also at the last; lcm one a step but the last; ddpm one a step
- * but at timestep 0.
+ * step if eta > 0; euler-a one a step, also at the last; lcm one a step but the last; ddpm one a
+ * step but at timestep 0.
  *
  * n values of one picture's latents   t timestep   a alphas_cumprod   sigma sqrt((1-a)/a) */
 #ifndef DLENS_DIFFUSION_SAMPLER_H
@@ -40,15 +40,15 @@ struct sampling {
     struct schedule *schedule; /* nothing missing; the sampling's own */
     size_t steps;              /* may be fewer than asked for, where the reference drops some */
     size_t steps_asked;
-    float *timesteps;          /* (steps) what the UNet is told; fractional for Euler */
-    float *sigmas;             /* (steps+1) for dpm++2m, euler, euler-a; else NULL */
-    float init_noise_sigma;    /* the start is unit noise times this */
-    double eta;                /* ddim: 0 deterministic, 1 as ddpm */
+    float *timesteps;       /* (steps) what the UNet is told; fractional for Euler */
+    float *sigmas;          /* (steps+1) for dpm++2m, euler, euler-a; else NULL */
+    float init_noise_sigma; /* the start is unit noise times this */
+    double eta;             /* ddim: 0 deterministic, 1 as ddpm */
     size_t n;
-    size_t outputs;            /* values of a model output that a step reads: n, or 2n with a
-                                  learned variance behind the prediction (ddpm) */
-    float *x0, *x0_previous;   /* (n) predicted picture of this and of the last step */
-    float *scratch;            /* (n) */
+    size_t outputs;          /* values of a model output that a step reads: n, or 2n with a
+                                learned variance behind the prediction (ddpm) */
+    float *x0, *x0_previous; /* (n) predicted picture of this and of the last step */
+    float *scratch;          /* (n) */
 };
 
 /* Prepares a run of `steps` for latents of n values. Freed with sampling_end, also after failure.

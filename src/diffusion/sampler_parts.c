@@ -15,8 +15,7 @@
  *     leading   i floor(T/N) + steps_offset
  *     trailing  T - i T/N, less 1
  *     linspace  N points from 0 to T-1 */
-void space_timesteps(struct sampling *s, size_t steps, enum fraction fraction)
-{
+void space_timesteps(struct sampling *s, size_t steps, enum fraction fraction) {
     const struct schedule *schedule = s->schedule;
     const size_t T = schedule->num_train_timesteps;
     s->steps = steps;
@@ -38,8 +37,7 @@ void space_timesteps(struct sampling *s, size_t steps, enum fraction fraction)
     }
 }
 
-int check_timesteps(dl_context *cx, const struct sampling *s)
-{
+int check_timesteps(dl_context *cx, const struct sampling *s) {
     const struct schedule *schedule = s->schedule;
     for (size_t i = 0; i < s->steps; i++) {
         const float t = s->timesteps[i];
@@ -58,27 +56,23 @@ int check_timesteps(dl_context *cx, const struct sampling *s)
     return DL_OK;
 }
 
-float alpha_at(const struct sampling *s, size_t i)
-{
+float alpha_at(const struct sampling *s, size_t i) {
     return s->schedule->alphas_cumprod[(size_t)s->timesteps[i]];
 }
 
 /* ---- sigmas ---------------------------------------------------------------------------------- */
 
-void keep_signal(struct sampling *s)
-{
+void keep_signal(struct sampling *s) {
     if (s->schedule->rescale_betas_zero_snr)
         s->schedule->alphas_cumprod[s->schedule->num_train_timesteps - 1] = 0x1p-24F;
 }
 
-float train_sigma(const struct sampling *s, size_t t)
-{
+float train_sigma(const struct sampling *s, size_t t) {
     const float a = s->schedule->alphas_cumprod[t];
     return sqrtf((1 - a) / a);
 }
 
-double sigma_at(const struct sampling *s, double t)
-{
+double sigma_at(const struct sampling *s, double t) {
     const size_t last = s->schedule->num_train_timesteps - 1;
     if (!(t > 0))
         return (double)train_sigma(s, 0);
@@ -90,8 +84,7 @@ double sigma_at(const struct sampling *s, double t)
 }
 
 /* The fractional timestep whose sigma is nearest in the logarithm, between the first and last. */
-static double timestep_of(const struct sampling *s, double sigma)
-{
+static double timestep_of(const struct sampling *s, double sigma) {
     const size_t last = s->schedule->num_train_timesteps - 1;
     const double wanted = log(fmax(sigma, 1e-10));
     size_t below = 0;
@@ -105,11 +98,12 @@ static double timestep_of(const struct sampling *s, double sigma)
     return (1 - w) * (double)below + w * (double)(below + 1);
 }
 
-void karras_sigmas(struct sampling *s, double sigma_max, double sigma_min)
-{
+void karras_sigmas(struct sampling *s, double sigma_max, double sigma_min) {
     const double rho = 7;
-    const double first = pow(s->schedule->sigma_max < 0 ? sigma_max : s->schedule->sigma_max, 1 / rho);
-    const double last = pow(s->schedule->sigma_min < 0 ? sigma_min : s->schedule->sigma_min, 1 / rho);
+    const double first =
+        pow(s->schedule->sigma_max < 0 ? sigma_max : s->schedule->sigma_max, 1 / rho);
+    const double last =
+        pow(s->schedule->sigma_min < 0 ? sigma_min : s->schedule->sigma_min, 1 / rho);
     for (size_t i = 0; i < s->steps; i++) {
         const double ramp = s->steps > 1 ? (double)i / (double)(s->steps - 1) : 0;
         const double sigma = pow(first + ramp * (last - first), rho);
@@ -118,16 +112,14 @@ void karras_sigmas(struct sampling *s, double sigma_max, double sigma_min)
     }
 }
 
-void set_final_sigma(struct sampling *s)
-{
+void set_final_sigma(struct sampling *s) {
     s->sigmas[s->steps] = s->schedule->final_sigma_min ? train_sigma(s, 0) : 0;
 }
 
 /* ---- the predicted picture ------------------------------------------------------------------- */
 
 void predict_x0(const struct sampling *s, float *x0, const float *x, const float *out, float alpha,
-                float sigma)
-{
+                float sigma) {
     switch (s->schedule->prediction_type) {
     case PREDICT_EPSILON:
         for (size_t k = 0; k < s->n; k++)
@@ -143,8 +135,7 @@ void predict_x0(const struct sampling *s, float *x0, const float *x, const float
 }
 
 void predict_epsilon(const struct sampling *s, float *eps, const float *x, const float *out,
-                     float alpha, float sigma)
-{
+                     float alpha, float sigma) {
     switch (s->schedule->prediction_type) {
     case PREDICT_EPSILON:
         memcpy(eps, out, s->n * sizeof *eps);
@@ -159,21 +150,18 @@ void predict_epsilon(const struct sampling *s, float *eps, const float *x, const
     }
 }
 
-static void clip(float *x, float limit, size_t n)
-{
+static void clip(float *x, float limit, size_t n) {
     for (size_t k = 0; k < n; k++)
         x[k] = fminf(fmaxf(x[k], -limit), limit);
 }
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     const float x = *(const float *)a, y = *(const float *)b;
     return (x > y) - (x < y);
 }
 
 /* torch.quantile of n sorted values: linear between the two nearest, in f32. */
-static float quantile(const float *sorted, size_t n, float q)
-{
+static float quantile(const float *sorted, size_t n, float q) {
     const float rank = q * (float)(n - 1);
     const size_t below = (size_t)rank, above = (size_t)ceilf(rank);
     const float low = sorted[below], high = sorted[above < n ? above : n - 1];
@@ -181,8 +169,7 @@ static float quantile(const float *sorted, size_t n, float q)
     return w < 0.5F ? low + w * (high - low) : high - (high - low) * (1 - w);
 }
 
-void threshold(const struct sampling *s, float *x0)
-{
+void threshold(const struct sampling *s, float *x0) {
     const struct schedule *schedule = s->schedule;
     float *magnitude = s->scratch;
     for (size_t k = 0; k < s->n; k++)
@@ -195,8 +182,7 @@ void threshold(const struct sampling *s, float *x0)
         x0[k] /= limit;
 }
 
-void threshold_or_clip(const struct sampling *s, float *x0)
-{
+void threshold_or_clip(const struct sampling *s, float *x0) {
     if (s->schedule->thresholding)
         threshold(s, x0);
     else if (s->schedule->clip_sample == CLIP_YES)
@@ -205,14 +191,12 @@ void threshold_or_clip(const struct sampling *s, float *x0)
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 
-void mix(float *out, float a, const float *x, float b, const float *y, size_t n)
-{
+void mix(float *out, float a, const float *x, float b, const float *y, size_t n) {
     for (size_t k = 0; k < n; k++)
         out[k] = a * x[k] + b * y[k];
 }
 
-void add_noise(const struct sampling *s, float *x, float scale, struct rng *rng)
-{
+void add_noise(const struct sampling *s, float *x, float scale, struct rng *rng) {
     rng_normal(rng, s->scratch, s->n);
     mix(x, 1, x, scale, s->scratch, s->n);
 }

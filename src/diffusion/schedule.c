@@ -18,22 +18,19 @@
 /* ---- betas ----------------------------------------------------------------------------------- */
 
 /* numpy's and torch's linspace in f32, symmetric about the middle as torch's is. */
-static void linspace(float *out, float start, float end, size_t count)
-{
+static void linspace(float *out, float start, float end, size_t count) {
     const float step = count > 1 ? (end - start) / (float)(count - 1) : 0;
     for (size_t i = 0; i < count; i++)
         out[i] = i < count / 2 || count == 1 ? start + step * (float)i
                                              : end - step * (float)(count - 1 - i);
 }
 
-static double squared_cosine(double t)
-{
+static double squared_cosine(double t) {
     const double pi = 3.14159265358979323846, c = cos((t + 0.008) / 1.008 * pi / 2);
     return c * c;
 }
 
-static void make_betas(float *betas, const struct schedule *s)
-{
+static void make_betas(float *betas, const struct schedule *s) {
     const size_t T = s->num_train_timesteps;
     if (s->trained_betas) {
         memcpy(betas, s->trained_betas, T * sizeof *betas);
@@ -55,8 +52,7 @@ static void make_betas(float *betas, const struct schedule *s)
 /* ---- alphas_cumprod -------------------------------------------------------------------------- */
 
 /* out may be alphas. torch sums the logarithm-free product in f64 and stores f32. */
-static void cumulative_product(float *out, const float *alphas, size_t T)
-{
+static void cumulative_product(float *out, const float *alphas, size_t T) {
     double product = 1;
     for (size_t t = 0; t < T; t++) {
         product *= (double)alphas[t];
@@ -67,8 +63,7 @@ static void cumulative_product(float *out, const float *alphas, size_t T)
 /* Shifts and scales sqrt(a_t) so that the last is 0 and the first stays: no signal is left at the
  * end (Lin et al. 2023, arXiv 2305.08891, algorithm 1). alphas (T) holds 1 - beta before and after;
  * scratch (T). */
-static void rescale_zero_terminal_snr(float *alphas, float *scratch, size_t T)
-{
+static void rescale_zero_terminal_snr(float *alphas, float *scratch, size_t T) {
     float *root = scratch;
     cumulative_product(root, alphas, T);
     for (size_t t = 0; t < T; t++)
@@ -84,8 +79,7 @@ static void rescale_zero_terminal_snr(float *alphas, float *scratch, size_t T)
     }
 }
 
-static int check_alphas(dl_context *cx, const struct schedule *s)
-{
+static int check_alphas(dl_context *cx, const struct schedule *s) {
     const size_t T = s->num_train_timesteps;
     const char *keys = s->trained_betas ? "trained_betas" : "beta_start, beta_end, beta_schedule";
     for (size_t t = 0; t < T; t++) {
@@ -100,8 +94,7 @@ static int check_alphas(dl_context *cx, const struct schedule *s)
     return DL_OK;
 }
 
-static int make_alphas_cumprod(dl_context *cx, struct schedule *s)
-{
+static int make_alphas_cumprod(dl_context *cx, struct schedule *s) {
     const size_t T = s->num_train_timesteps;
     float *alphas = NULL, *scratch = NULL;
     int status = allocate(cx, "noise schedule", T, sizeof(float), (void **)&s->alphas_cumprod);
@@ -126,8 +119,7 @@ static int make_alphas_cumprod(dl_context *cx, struct schedule *s)
 /* ---- public ---------------------------------------------------------------------------------- */
 
 /* Sets what is missing, owned memory aside. */
-static void fill_in(struct schedule *s, const struct schedule_defaults *defaults)
-{
+static void fill_in(struct schedule *s, const struct schedule_defaults *defaults) {
     if (s->beta_start < 0)
         s->beta_start = defaults->beta_start;
     if (s->beta_end < 0)
@@ -142,8 +134,7 @@ static void fill_in(struct schedule *s, const struct schedule_defaults *defaults
         s->variance_type = defaults->variance_type;
 }
 
-static int copy(dl_context *cx, struct schedule *s, const struct schedule *from)
-{
+static int copy(dl_context *cx, struct schedule *s, const struct schedule *from) {
     DL_TRY(copy_text(cx, from->path, &s->path));
     if (from->trained_betas) {
         const size_t T = from->num_train_timesteps;
@@ -154,8 +145,7 @@ static int copy(dl_context *cx, struct schedule *s, const struct schedule *from)
 }
 
 int schedule_complete(dl_context *cx, const struct schedule *schedule,
-                      const struct schedule_defaults *defaults, struct schedule **out)
-{
+                      const struct schedule_defaults *defaults, struct schedule **out) {
     *out = NULL;
     struct schedule *s;
     DL_TRY(allocate(cx, "noise schedule", 1, sizeof *s, (void **)&s));
@@ -184,8 +174,7 @@ static const struct schedule_defaults COMMON_DEFAULTS = {
     .variance_type = VARIANCE_FIXED_SMALL,
 };
 
-int schedule_open(dl_context *cx, const char *dir, struct schedule **out)
-{
+int schedule_open(dl_context *cx, const char *dir, struct schedule **out) {
     struct schedule *s, *complete;
     *out = NULL;
     DL_TRY(allocate(cx, "noise schedule", 1, sizeof *s, (void **)&s));
@@ -203,8 +192,7 @@ int schedule_open(dl_context *cx, const char *dir, struct schedule **out)
     return DL_OK;
 }
 
-void schedule_close(struct schedule *schedule)
-{
+void schedule_close(struct schedule *schedule) {
     if (!schedule)
         return;
     free(schedule->path);
@@ -213,14 +201,12 @@ void schedule_close(struct schedule *schedule)
     free(schedule);
 }
 
-void schedule_mend_outdated(struct schedule *schedule)
-{
+void schedule_mend_outdated(struct schedule *schedule) {
     schedule->steps_offset = schedule->num_train_timesteps > 1 ? 1 : 0;
     schedule->clip_sample = CLIP_NO;
 }
 
-const char *schedule_default_sampler(const struct schedule *schedule)
-{
+const char *schedule_default_sampler(const struct schedule *schedule) {
     const bool trailing = schedule->timestep_spacing == SPACING_TRAILING;
     if (strcmp(schedule->class_name, "LCMScheduler") == 0)
         return "lcm";

@@ -37,7 +37,7 @@ struct schedule {
     const char *class_name; /* `_class_name`, "DDIMScheduler" */
 
     /* the forward process */
-    size_t num_train_timesteps; /* T */
+    size_t num_train_timesteps;  /* T */
     double beta_start, beta_end; /* negative: missing */
     enum beta_schedule beta_schedule;
     float *trained_betas; /* (T) or NULL */

@@ -35,21 +35,18 @@ static const char *const CLASSES[] = {
 
 /* 1 + the index of the value among names, 0 where the key is missing: an enum whose first value
  * says so. */
-static size_t choice(struct config *c, const char *key, const char *const *names)
-{
+static size_t choice(struct config *c, const char *key, const char *const *names) {
     return config_has(c, key) ? 1 + config_choice(c, key, names, 0) : 0;
 }
 
-int copy_text(dl_context *cx, const char *text, char **out)
-{
+int copy_text(dl_context *cx, const char *text, char **out) {
     const size_t size = strlen(text) + 1;
     DL_TRY(allocate(cx, "text", size, 1, (void **)out));
     memcpy(*out, text, size);
     return DL_OK;
 }
 
-static int read_trained_betas(struct config *c, struct schedule *s)
-{
+static int read_trained_betas(struct config *c, struct schedule *s) {
     const size_t T = s->num_train_timesteps;
     double *values;
     if (c->status != DL_OK || !config_has(c, "trained_betas"))
@@ -68,8 +65,7 @@ static int read_trained_betas(struct config *c, struct schedule *s)
     return status;
 }
 
-static int read_forward_process(struct config *c, struct schedule *s)
-{
+static int read_forward_process(struct config *c, struct schedule *s) {
     static const char *const SCHEDULES[] = {"linear", "scaled_linear", "squaredcos_cap_v2", NULL};
     static const char *const PREDICTIONS[] = {"epsilon", "sample", "v_prediction", NULL};
     s->num_train_timesteps =
@@ -83,8 +79,7 @@ static int read_forward_process(struct config *c, struct schedule *s)
     return read_trained_betas(c, s);
 }
 
-static void read_timesteps(struct config *c, struct schedule *s)
-{
+static void read_timesteps(struct config *c, struct schedule *s) {
     static const char *const SPACINGS[] = {"leading", "trailing", "linspace", NULL};
     static const char *const FINAL_SIGMAS[] = {"zero", "sigma_min", NULL};
     const long T = (long)s->num_train_timesteps;
@@ -99,8 +94,7 @@ static void read_timesteps(struct config *c, struct schedule *s)
     s->final_sigma_min = config_choice(c, "final_sigmas_type", FINAL_SIGMAS, 0) == 1;
 }
 
-static void read_steps(struct config *c, struct schedule *s)
-{
+static void read_steps(struct config *c, struct schedule *s) {
     static const char *const VARIANCES[] = {"fixed_small", "fixed_small_log", "fixed_large",
                                             "learned",     "learned_range",   NULL};
     s->clip_sample = !config_has(c, "clip_sample")          ? CLIP_MISSING
@@ -116,14 +110,13 @@ static void read_steps(struct config *c, struct schedule *s)
 }
 
 /* The keys of DPM-Solver++ and Euler, and which of their values are not supported. */
-static void read_solvers(struct config *c, struct schedule *s)
-{
+static void read_solvers(struct config *c, struct schedule *s) {
     /* Those behind heun belong to other classes; DPM-Solver takes them for midpoint. */
     static const char *const SOLVERS[] = {"midpoint", "heun", "logrho", "bh1", "bh2", NULL};
     static const char *const EITHER[] = {"use_exponential_sigmas", "use_beta_sigmas"};
     static const char *const DPM[] = {"use_lu_lambdas", "use_flow_sigmas"};
-    s->solver_type = config_choice(c, "solver_type", SOLVERS, 0) == 1 ? SOLVER_HEUN
-                                                                      : SOLVER_MIDPOINT;
+    s->solver_type =
+        config_choice(c, "solver_type", SOLVERS, 0) == 1 ? SOLVER_HEUN : SOLVER_MIDPOINT;
     s->solver_order = (size_t)config_int(c, "solver_order", 2, 1, 3);
     s->lower_order_final = config_bool(c, "lower_order_final", true);
     s->euler_at_final = config_bool(c, "euler_at_final", false);
@@ -145,8 +138,7 @@ static void read_solvers(struct config *c, struct schedule *s)
         s->euler_unsupported = "timestep_type";
 }
 
-int schedule_read(dl_context *cx, const char *dir, struct schedule *s)
-{
+int schedule_read(dl_context *cx, const char *dir, struct schedule *s) {
     struct config c;
     DL_TRY(config_open(cx, dir, "scheduler_config.json", &c));
     s->class_name = CLASSES[config_choice(&c, "_class_name", CLASSES, 0)];

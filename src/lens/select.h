@@ -10,7 +10,7 @@
  * freed by the caller with free(). */
 int parse_layers(dl_context *cx, const char *spec, int layers, int **out, size_t *count);
 
-/* "N[,N...]", each 0 to 2^64 - 1, none twice; freed by the caller with free(). */
+/* "N[,N...]", each 0 to 2^64 - 1; freed by the caller with free(). */
 int parse_seeds(dl_context *cx, const char *spec, uint64_t **out, size_t *count);
 
 /* "512x768": width and height in pixels, each 1 to 65536. */
