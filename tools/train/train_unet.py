@@ -101,7 +101,7 @@ def main() -> None:
     p = common.parser(__doc__, minutes=120)
     p.add_argument("--encoder", choices=("clip", "t5"), default="clip")
     p.add_argument("--lr", type=float, default=1.5e-3)
-    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--batch", type=int, default=96)
     p.add_argument("--decay-from", type=float, default=0.7, help="share of the budget after which the learning rate falls")
     p.add_argument("--evaluate-every", type=float, default=20, help="minutes of budget between evaluations; 0: never")
     p.add_argument("--init", help="stage whose averaged denoiser to start from (keys and values of the text are new)")
@@ -135,7 +135,7 @@ def main() -> None:
     def save():
         common.save_atomic(dict(net=net.state_dict(), opt=opt.state_dict(), ema=ema.state, step=step, samples=samples,
                                 spent=budget.spent), folder / "last.pt")
-        export(net, ema, folder, stage=stage, step=step, samples=samples, seconds=round(budget.spent))
+        export(net, ema, folder, step=step, samples=samples, seconds=round(budget.spent))
 
     def judge():
         import evaluate
