@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CSV_CELLS_MAX = 1 << 25 };
+enum { CSV_CELLS_MAX = 1 << 24 };
 
 enum ending { END_FIELD, END_ROW, END_TEXT };
 
@@ -98,10 +98,12 @@ struct table {
 
 /* Room for one more row. */
 static int grow(struct scanner *s, struct table *t) {
-    size_t room = t->room ? t->room * 2 : 64, columns = t->csv->columns;
+    size_t columns = t->csv->columns, most = CSV_CELLS_MAX / columns;
+    size_t room = t->room ? t->room * 2 : 64;
+    room = room < most ? room : most;
     if (t->count < t->room)
         return DL_OK;
-    if (t->count >= CSV_CELLS_MAX / columns)
+    if (t->count == most)
         return fail(s->cx, DL_USAGE, "%s:%zu: more than %d million cells", s->name, s->line,
                     CSV_CELLS_MAX / 1000000);
     char **cells = realloc(t->csv->cells, room * columns * sizeof *cells);

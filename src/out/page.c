@@ -116,7 +116,7 @@ const char *const page_style[] = {
     ".copy { display: none; position: absolute; right: 10px; top: 10px; font-size: .85rem; padding: 4px 10px; }\n",
     ".js .copy { display: block; }\n",
     "footer { color: var(--soft); font-size: .88rem; padding: 56px 0 40px; }\n",
-    "@media (max-width: 820px) {\n",
+    "@media screen and (max-width: 820px) {\n",
     "  .wrap { padding: 0 18px; }\n",
     "  .scroll { margin: 0 -18px; padding: 2px 18px 10px; }\n",
     "  .grid tbody th { left: -18px; }\n",

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { LEFT = 46, RIGHT = 14, TOP = 26, BOTTOM = 42, X_LABELS_MAX = 14 };
+enum { LEFT = 46, RIGHT = 14, TOP = 26, BOTTOM = 52, X_LABELS_MAX = 14 };
 
 double plot_top(double value) {
     static const double rounds[] = {1, 2, 5, 10, 20, 40, 60, 80, 100, 120, 160, 200, 260};

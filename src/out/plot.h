@@ -4,7 +4,7 @@
 
 #include "out/buffer.h"
 
-enum { PLOT_WIDTH = 640, PLOT_HEIGHT = 250 };
+enum { PLOT_WIDTH = 640, PLOT_HEIGHT = 260 };
 
 struct plot {
     const int *x;    /* (count) layers, rising */
