@@ -2,9 +2,23 @@
 #include "kernels/tables.h"
 
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
+/* __builtin_cpu_supports asks cpuid, and whether the system saves the wide registers. */
+#if defined(__x86_64__)
+static bool has_avx2(void) {
+    unsigned a, b, c = 0, d;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
 
-
+static bool has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
 
 static bool always(void) {
     return true;
@@ -15,6 +29,10 @@ static const struct {
     bool (*runs)(void);
 } tables[] = {
     /* fastest first */
+#if defined(__x86_64__)
+    {&kernels_avx512, has_avx512},
+    {&kernels_avx2, has_avx2},
+#endif
 #if defined(__aarch64__)
     {&kernels_neon, always}, /* part of the base architecture */
 #endif
