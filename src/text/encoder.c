@@ -10,10 +10,10 @@
 
 #include <string.h>
 
-static const struct text_encoder_class *const classes[] = {&clip_text_model,
-                                                           &clip_text_model_with_projection};
+static const struct text_encoder_class *const classes[] = {
+    &clip_text_model, &clip_text_model_with_projection, &t5_encoder_model};
 
-enum { CLASSES = sizeof classes / sizeof *classes };
+enum { CLASSES = sizeof classes / sizeof *classes, TOKENS_MAX = 1 << 16 };
 
 static int unknown_class(dl_context *cx, const char *dir, const char *name) {
     struct buffer known = {0};
@@ -54,9 +54,10 @@ void text_encoder_close(struct text_encoder *encoder) {
 static int check_input(dl_context *cx, const struct text_encoder *encoder, const int32_t *ids,
                        size_t B, size_t T) {
     size_t count = encoder->layers + 1;
-    if (T == 0 || B == 0 || (encoder->max_tokens && T > encoder->max_tokens))
+    size_t max_tokens = encoder->max_tokens ? encoder->max_tokens : TOKENS_MAX;
+    if (T == 0 || B == 0 || T > max_tokens)
         return fail(cx, DL_USAGE, "%s: %zu texts of %zu tokens; a text has 1 to %zu tokens",
-                    encoder->class_name, B, T, encoder->max_tokens);
+                    encoder->class_name, B, T, max_tokens);
     if (!size_mul(count, B, &count) || !size_mul(count, T, &count) ||
         !size_mul(count, encoder->hidden_size, &count) || !size_mul(count, sizeof(float), &count))
         return fail(cx, DL_USAGE, "%s: %zu texts of %zu tokens are too many", encoder->class_name,

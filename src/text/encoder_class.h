@@ -34,5 +34,6 @@ struct text_encoder_class {
 };
 
 extern const struct text_encoder_class clip_text_model, clip_text_model_with_projection;
+extern const struct text_encoder_class t5_encoder_model;
 
 #endif
