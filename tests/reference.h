@@ -15,14 +15,19 @@ static inline dl_context *reference_context(void) {
     return cx;
 }
 
-/* tests/data/expected/NAME.safetensors, closed by the caller. */
-static inline struct store *reference_open(dl_context *cx, const char *name) {
+/* tests/data/FOLDER/NAME.safetensors, closed by the caller. */
+static inline struct store *reference_open_in(dl_context *cx, const char *folder,
+                                              const char *name) {
     char path[256];
     struct store *store;
-    snprintf(path, sizeof path, "tests/data/expected/%s.safetensors", name);
+    snprintf(path, sizeof path, "tests/data/%s/%s.safetensors", folder, name);
     if (store_open_file(cx, path, &store) != DL_OK)
         fail_msg("%s", dl_message(cx));
     return store;
+}
+
+static inline struct store *reference_open(dl_context *cx, const char *name) {
+    return reference_open_in(cx, "expected", name);
 }
 
 /* Links a file of tests/data into the scratch folder under this name. */
@@ -66,14 +71,14 @@ static inline void reference_config(struct scratch *s, const cJSON *config, cons
     cJSON_Delete(changed);
 }
 
-/* Unpacks a gzipped file of tests/data/variants into the scratch folder's weights. */
-static inline void reference_unpack(struct scratch *s, const char *name) {
+/* Unpacks tests/data/FOLDER/NAME.safetensors.gz into the scratch folder's weights. */
+static inline void reference_unpack(struct scratch *s, const char *folder, const char *name) {
     enum { MAX = 1 << 22 };
     char path[256];
     void *data = malloc(MAX);
     gzFile packed;
     int size;
-    snprintf(path, sizeof path, "tests/data/variants/%s.safetensors.gz", name);
+    snprintf(path, sizeof path, "tests/data/%s/%s.safetensors.gz", folder, name);
     packed = gzopen(path, "rb");
     assert_non_null(data);
     assert_non_null(packed);
@@ -84,14 +89,18 @@ static inline void reference_unpack(struct scratch *s, const char *name) {
     free(data);
 }
 
-/* One entry of tests/data/variants/index.json: name, kind, weights, config. */
+/* One entry of tests/data/FOLDER/index.json: name, kind, weights, config. */
 typedef void (*reference_variant_fn)(struct scratch *s, const char *name, const cJSON *config);
 
 /* Calls fn for every variant of a kind, its weights and config laid into the scratch folder. */
-static inline size_t reference_variants(const char *kind, reference_variant_fn fn) {
-    cJSON *index = reference_json("tests/data/variants/index.json");
+static inline size_t reference_variants(const char *folder, const char *kind,
+                                        reference_variant_fn fn) {
+    char path[256];
+    cJSON *index;
     const cJSON *item;
     size_t count = 0;
+    snprintf(path, sizeof path, "tests/data/%s/index.json", folder);
+    index = reference_json(path);
     cJSON_ArrayForEach(item, index) {
         struct scratch s;
         const cJSON *config = cJSON_GetObjectItem(item, "config");
@@ -99,7 +108,7 @@ static inline size_t reference_variants(const char *kind, reference_variant_fn f
             continue;
         scratch_begin(&s);
         reference_config(&s, config, "{}");
-        reference_unpack(&s, cJSON_GetObjectItem(item, "weights")->valuestring);
+        reference_unpack(&s, folder, cJSON_GetObjectItem(item, "weights")->valuestring);
         fn(&s, cJSON_GetObjectItem(item, "name")->valuestring, config);
         scratch_end(&s);
         count++;

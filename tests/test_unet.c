@@ -127,13 +127,13 @@ static const char *unsupported_key(const char *variant) {
                                              : NULL;
 }
 
-static void check_variant(struct scratch *s, const char *name, const cJSON *config) {
+static void check_against(struct scratch *s, const char *name, const char *folder,
+                          const char *file) {
     dl_context *cx = reference_context();
-    struct store *expected = reference_open(cx, "unet-variants");
+    struct store *expected = reference_open_in(cx, folder, file);
     const char *refused = unsupported_key(name);
     char prefix[64];
     struct unet *u;
-    (void)config;
 
     snprintf(prefix, sizeof prefix, "%s.", name);
     if (refused) {
@@ -144,6 +144,9 @@ static void check_variant(struct scratch *s, const char *name, const cJSON *conf
     } else {
         const struct tensor *states = reference_tensor(expected, prefix, "states");
         struct unet_condition condition = {.states = states->data, .tokens = states->shape[1]};
+        assert_int_equal(unet_config(u)->states_dim, states->shape[2]);
+        if (unet_config(u)->class_embedding != CLASS_NONE)
+            condition.class_labels = reference_tensor(expected, prefix, "class_labels")->data;
         check_call(cx, u, expected, name, &condition, variant_tolerance);
         unet_close(u);
     }
@@ -151,9 +154,25 @@ static void check_variant(struct scratch *s, const char *name, const cJSON *conf
     dl_context_free(cx);
 }
 
+static void check_variant(struct scratch *s, const char *name, const cJSON *config) {
+    (void)config;
+    check_against(s, name, "expected", "unet-variants");
+}
+
+static void check_if(struct scratch *s, const char *name, const cJSON *config) {
+    (void)config;
+    check_against(s, name, "if", "expected");
+}
+
+/* DeepFloyd IF's blocks and embeddings, and the x4 upscaler's noise levels. */
+static void as_diffusers_if(void **state) {
+    (void)state;
+    assert_true(reference_variants("if", "unet", check_if) >= 7);
+}
+
 static void as_diffusers_variants(void **state) {
     (void)state;
-    assert_true(reference_variants("unet", check_variant) >= 19);
+    assert_true(reference_variants("variants", "unet", check_variant) >= 19);
 }
 
 /* An item of a batch gives the same bits as alone. */
@@ -244,10 +263,21 @@ static void unusable_configs_are_refused_by_key(void **state) {
         {"time_embedding_type", "{\"time_embedding_type\": \"fourier\"}"},
         {"attention_type", "{\"attention_type\": \"gated\"}"},
         {"dual_cross_attention", "{\"dual_cross_attention\": true}"},
-        {"class_embed_type", "{\"class_embed_type\": \"timestep\"}"},
-        {"num_class_embeds", "{\"num_class_embeds\": 1000}"},
-        {"addition_embed_type", "{\"addition_embed_type\": \"text\"}"},
-        {"encoder_hid_dim_type", "{\"encoder_hid_dim_type\": \"text_proj\"}"},
+        {"class_embed_type", "{\"class_embed_type\": \"projection\"}"},
+        {"num_class_embeds", "{\"num_class_embeds\": -1}"},
+        {"class_embeddings_concat", "{\"class_embeddings_concat\": true}"},
+        {"addition_embed_type", "{\"addition_embed_type\": \"text_time\"}"},
+        {"addition_embed_type_num_heads",
+         "{\"addition_embed_type\": \"text\", \"addition_embed_type_num_heads\": 5}"},
+        {"encoder_hid_dim_type", "{\"encoder_hid_dim_type\": \"image_proj\"}"},
+        {"encoder_hid_dim", "{\"encoder_hid_dim_type\": \"text_proj\"}"},
+        {"cross_attention_norm", "{\"cross_attention_norm\": \"layer_norm\"}"},
+        {"cross_attention_dim",
+         "{\"cross_attention_norm\": \"group_norm\", \"cross_attention_dim\": 33}"},
+        {"cross_attention_dim", "{\"encoder_hid_dim\": 8, \"cross_attention_dim\": [8, 8, 8, 9]}"},
+        {"resnet_out_scale_factor", "{\"resnet_out_scale_factor\": 0}"},
+        {"attention_head_dim", "{\"mid_block_type\": \"UNetMidBlock2DSimpleCrossAttn\", "
+                               "\"attention_head_dim\": [2, 2, 2, 5]}"},
         {"_class_name", "{\"_class_name\": \"UNet2DModel\"}"},
     };
     struct scratch s;
@@ -345,6 +375,7 @@ int main(void) {
         cmocka_unit_test(as_diffusers_sd2),
         cmocka_unit_test(as_diffusers_lcm),
         cmocka_unit_test(as_diffusers_variants),
+        cmocka_unit_test(as_diffusers_if),
         cmocka_unit_test(batch_items_are_independent),
         cmocka_unit_test(unusable_configs_are_refused_by_key),
         cmocka_unit_test(config_lists_are_expanded),

@@ -89,7 +89,7 @@ static void check_variant(struct scratch *s, const char *name, const cJSON *conf
 
 static void as_diffusers_variants(void **state) {
     (void)state;
-    assert_true(reference_variants("vae", check_variant) >= 8);
+    assert_true(reference_variants("variants", "vae", check_variant) >= 8);
 }
 
 /* ---- configs ----------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 /* The residual block; formula and shape letters in resnet.h. */
 #include "diffusion/resnet.h"
 
+#include "nn/resample.h"
+
 /* The time projection of a scale_shift block is one matrix (2N,E): scale above shift. */
 static void split_time(struct resnet *w, const struct linear *both, size_t E) {
     const unsigned char *rows = both->weight.data;
@@ -43,7 +45,7 @@ static void time_and_norm(dl_context *cx, float *h, const struct resnet *w, cons
 
     if (s->E > 0) {
         float *t = floats(cx, B * s->E); /* (B,E) act(temb) */
-        op_activate(cx, t, temb, B * s->E, s->act);
+        op_activate(cx, t, temb, B * s->E, s->skip_time_act ? ACT_NONE : s->act);
         shift = floats(cx, B * w->N);
         if (s->scale_shift) {
             scale = floats(cx, B * w->N);
@@ -59,31 +61,41 @@ static void time_and_norm(dl_context *cx, float *h, const struct resnet *w, cons
     arena_release(cx, mark);
 }
 
+/* y (B,H,W,N) = (residual + conv2(h)) / output_scale */
+static void finish(dl_context *cx, float *y, const float *h, const float *residual,
+                   const struct resnet *w, size_t B, size_t H, size_t W) {
+    const struct conv_shape same = {
+        .B = B, .H = H, .W = W, .stride = 1, .pad_before = 1, .pad_after = 1};
+
+    op_conv2d(cx, y, h, &w->conv2.weight, &same,
+              &(struct epilogue){.bias = w->conv2.bias, .residual = residual});
+    if (w->style->output_scale != 1.0f)
+        op_scale(cx, y, 1.0f / w->style->output_scale, B * H * W * w->N);
+}
+
+/* normed (B,P,K) = act(norm1(x)) */
+static void first_norm(dl_context *cx, float *normed, const float *x, const struct resnet *w,
+                       size_t B, size_t P) {
+    op_group_norm(cx, normed, x, w->norm1.weight, w->norm1.bias, NULL, NULL, B, P, w->K,
+                  w->style->groups, w->style->eps, w->style->act);
+}
+
 /* normed (B,H,W,K): where norm1's output goes, NULL for a buffer of its own. */
 static void apply(dl_context *cx, float *y, const float *x, float *normed, const struct resnet *w,
                   const float *temb, size_t B, size_t H, size_t W) {
-    const struct resnet_style *s = w->style;
-    const struct conv_shape same = {
-        .B = B, .H = H, .W = W, .stride = 1, .pad_before = 1, .pad_after = 1};
     size_t P = H * W, mark = arena_mark(cx), after_h;
     float *h = floats(cx, B * P * w->N); /* (B,H,W,N) */
 
     if (w->K != w->N)
         linear(cx, y, x, &w->shortcut, B * P); /* a 1x1 convolution */
-
     after_h = arena_mark(cx);
     if (!normed)
         normed = floats(cx, B * P * w->K);
-    op_group_norm(cx, normed, x, w->norm1.weight, w->norm1.bias, NULL, NULL, B, P, w->K, s->groups,
-                  s->eps, s->act);
+    first_norm(cx, normed, x, w, B, P);
     conv2d(cx, h, normed, &w->conv1, B, H, W);
     arena_release(cx, after_h);
-
     time_and_norm(cx, h, w, temb, B, P);
-    op_conv2d(cx, y, h, &w->conv2.weight, &same,
-              &(struct epilogue){.bias = w->conv2.bias, .residual = w->K != w->N ? y : x});
-    if (s->output_scale != 1.0f)
-        op_scale(cx, y, 1.0f / s->output_scale, B * P * w->N);
+    finish(cx, y, h, w->K != w->N ? y : x, w, B, H, W);
     arena_release(cx, mark);
 }
 
@@ -95,4 +107,42 @@ void resnet(dl_context *cx, float *y, const float *x, const struct resnet *w, co
 void resnet_consume(dl_context *cx, float *y, float *x, const struct resnet *w, const float *temb,
                     size_t B, size_t H, size_t W) {
     apply(cx, y, x, w->K != w->N ? x : NULL, w, temb, B, H, W);
+}
+
+void resnet_enlarge(dl_context *cx, float *y, const float *x, const struct resnet *w,
+                    const float *temb, size_t B, size_t H, size_t W, size_t H2, size_t W2) {
+    const struct conv_shape shape = {.B = B,
+                                     .H = H,
+                                     .W = W,
+                                     .stride = 1,
+                                     .pad_before = 1,
+                                     .pad_after = 1,
+                                     .up_H = H2,
+                                     .up_W = W2};
+    size_t C = w->K, mark = arena_mark(cx);
+    float *h = floats(cx, B * H2 * W2 * C);    /* (B,H2,W2,C) */
+    float *normed = floats(cx, B * H * W * C); /* (B,H,W,C) */
+
+    first_norm(cx, normed, x, w, B, H * W);
+    op_conv2d(cx, h, normed, &w->conv1.weight, &shape, &(struct epilogue){.bias = w->conv1.bias});
+    time_and_norm(cx, h, w, temb, B, H2 * W2);
+    enlarge_nearest(cx, y, x, B, H, W, C, H2, W2);
+    finish(cx, y, h, y, w, B, H2, W2);
+    arena_release(cx, mark);
+}
+
+void resnet_halve(dl_context *cx, float *y, const float *x, const struct resnet *w,
+                  const float *temb, size_t B, size_t H, size_t W) {
+    size_t C = w->K, H2 = halved(H), W2 = halved(W), mark = arena_mark(cx);
+    float *h = floats(cx, B * H2 * W2 * C);      /* (B,H2,W2,C) */
+    float *normed = floats(cx, B * H * W * C);   /* (B,H,W,C) */
+    float *pooled = floats(cx, B * H2 * W2 * C); /* (B,H2,W2,C) */
+
+    first_norm(cx, normed, x, w, B, H * W);
+    halve_mean(cx, pooled, normed, B, H, W, C);
+    conv2d(cx, h, pooled, &w->conv1, B, H2, W2);
+    time_and_norm(cx, h, w, temb, B, H2 * W2);
+    halve_mean(cx, y, x, B, H, W, C);
+    finish(cx, y, h, y, w, B, H2, W2);
+    arena_release(cx, mark);
 }

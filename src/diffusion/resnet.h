@@ -5,6 +5,9 @@
  *     h = act(norm2(h) (1 + scale) + shift)                  [scale | shift] = Wt act(temb)
  *     y = (shortcut(x) + conv2(h)) / output_scale
  *
+ * A block that changes the size does so behind act(norm1(x)) and on x: up by nearest neighbour,
+ * down by the mean of 2x2.
+ *
  * (He et al. 2016, arXiv 1512.03385, with group norm and time; scale and shift: Dhariwal & Nichol
  * 2021, arXiv 2105.05233, section 3.1.) The shortcut is the identity where the width stays.
  *
@@ -20,6 +23,7 @@ struct resnet_style {
     float eps;
     enum activation act;
     bool scale_shift;
+    bool skip_time_act; /* Wt temb, without act */
     float output_scale;
 };
 
@@ -44,5 +48,12 @@ void resnet(dl_context *cx, float *y, const float *x, const struct resnet *w, co
 /* The same where x is not needed any more: overwrites it, to save a buffer, if K != N. */
 void resnet_consume(dl_context *cx, float *y, float *x, const struct resnet *w, const float *temb,
                     size_t B, size_t H, size_t W);
+
+/* The same with a change of size, K = N: y (B,H2,W2,N), enlarged; y (B,H2,W2,N), sides halved as in
+ * nn/resample.h. */
+void resnet_enlarge(dl_context *cx, float *y, const float *x, const struct resnet *w,
+                    const float *temb, size_t B, size_t H, size_t W, size_t H2, size_t W2);
+void resnet_halve(dl_context *cx, float *y, const float *x, const struct resnet *w,
+                  const float *temb, size_t B, size_t H, size_t W);
 
 #endif

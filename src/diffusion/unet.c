@@ -1,6 +1,6 @@
 /* The UNet as a whole; interface, formula and shape letters in unet.h.
  *
- *     temb = MLP(sinusoids(t))                        time embedding, to every residual block
+ *     temb = MLP(sinusoids(t)) + ...                  time embedding, to every residual block
  *     x = conv_in(sample)
  *     x = down level (x)      keeping activations     fine to coarse
  *     x = mid level (x)
@@ -9,8 +9,8 @@
 #include "diffusion/unet.h"
 
 #include "diffusion/unet_config.h"
+#include "diffusion/unet_embedding.h"
 #include "diffusion/unet_level.h"
-#include "nn/timestep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +18,8 @@
 struct unet {
     struct unet_config config;
     struct store *store;
-    struct resnet_style style, mid_style;
-    struct timestep_embedding time_embedding;
+    struct level_styles styles;
+    struct unet_embedding embedding;
     struct conv2d conv_in, conv_out;
     struct norm conv_norm_out;
     struct level down[UNET_LEVELS_MAX], mid, up[UNET_LEVELS_MAX];
@@ -33,15 +33,15 @@ static int bind_levels(struct binder *b, struct unet *u) {
     size_t in = c->down[0].channels;
 
     for (size_t i = 0; i < c->levels; i++) {
-        DL_TRY(bind_down_level(b, &u->down[i], c, i, &u->style, in));
+        DL_TRY(bind_down_level(b, &u->down[i], c, i, &u->styles, in));
         in = c->down[i].channels;
     }
     if (c->has_mid)
-        DL_TRY(bind_mid_level(b, &u->mid, c, &u->mid_style));
+        DL_TRY(bind_mid_level(b, &u->mid, c, &u->styles));
     for (size_t i = 0; i < c->levels; i++) {
         /* the last activation that this level takes was made by the next finer one */
         size_t finer = i + 1 < c->levels ? i + 1 : i;
-        DL_TRY(bind_up_level(b, &u->up[i], c, i, &u->style, in, c->up[finer].channels));
+        DL_TRY(bind_up_level(b, &u->up[i], c, i, &u->styles, in, c->up[finer].channels));
         in = c->up[i].channels;
     }
     return DL_OK;
@@ -52,30 +52,34 @@ static int bind_unet(struct binder *b, struct unet *u) {
     size_t C0 = c->down[0].channels;
 
     bind_conv2d(b, &u->conv_in, "conv_in", C0, c->in_channels, c->conv_in_kernel, BIAS_YES);
-    bind_timestep_embedding(b, &u->time_embedding, "time_embedding", C0, c->time_embed_dim,
-                            c->time_cond_proj_dim);
-    u->time_embedding.act = c->act;
-    u->time_embedding.post_act = c->timestep_post_act;
+    bind_unet_embedding(b, &u->embedding, c);
     DL_TRY(bind_levels(b, u));
     bind_norm(b, &u->conv_norm_out, "conv_norm_out", C0);
     bind_conv2d(b, &u->conv_out, "conv_out", c->out_channels, C0, c->conv_out_kernel, BIAS_YES);
     return DL_OK;
 }
 
+/* Only levels that resample by residual blocks heed resnet_skip_time_act and
+ * resnet_out_scale_factor; every middle has a scale factor of its own. */
+static void set_styles(struct level_styles *s, const struct unet_config *c) {
+    s->conv = (struct resnet_style){.groups = c->norm_num_groups,
+                                    .E = c->time_embed_dim,
+                                    .eps = c->norm_eps,
+                                    .act = c->act,
+                                    .scale_shift = c->scale_shift,
+                                    .output_scale = 1};
+    s->resnet = s->mid_conv = s->mid_resnet = s->conv;
+    s->resnet.skip_time_act = s->mid_resnet.skip_time_act = c->resnet_skip_time_act;
+    s->resnet.output_scale = c->resnet_out_scale_factor;
+    s->mid_conv.output_scale = s->mid_resnet.output_scale = c->mid_block_scale_factor;
+}
+
 static int open_weights(dl_context *cx, const char *dir, struct unet *u) {
-    const struct unet_config *c = &u->config;
     struct binder b;
     int status, end;
 
     DL_TRY(store_open(cx, dir, "diffusion_pytorch_model", &u->store));
-    u->style = (struct resnet_style){.groups = c->norm_num_groups,
-                                     .E = c->time_embed_dim,
-                                     .eps = c->norm_eps,
-                                     .act = c->act,
-                                     .scale_shift = c->scale_shift,
-                                     .output_scale = 1};
-    u->mid_style = u->style;
-    u->mid_style.output_scale = c->mid_block_scale_factor;
+    set_styles(&u->styles, &u->config);
     DL_TRY(bind_begin(&b, cx, u->store));
     status = bind_unet(&b, u);
     end = bind_end(&b);
@@ -138,22 +142,6 @@ static void show_level(dl_context *cx, const struct unet_tap *tap, const char *n
     show(cx, tap, numbered, s->x.data, s->B, s->x.H, s->x.W, s->x.C);
 }
 
-/* temb (B,E): the same time for all, but not the same timestep_cond. */
-static void embed_time(dl_context *cx, float *temb, const struct unet *u, float timestep, size_t B,
-                       const struct unet_condition *condition) {
-    const struct unet_config *c = &u->config;
-    size_t C0 = c->down[0].channels, mark = arena_mark(cx);
-    float *waves = floats(cx, B * C0); /* (B,C0) */
-
-    for (size_t i = 0; i < B; i++)
-        sinusoids(cx, waves + i * C0, timestep, C0, c->flip_sin_to_cos, c->freq_shift);
-    timestep_embedding(cx, temb, waves, condition->timestep_cond, &u->time_embedding, B);
-    show(cx, condition->tap, "time_embedding", temb, B, 1, 1, c->time_embed_dim);
-    if (c->time_embedding_act != ACT_NONE)
-        op_activate(cx, temb, temb, B * c->time_embed_dim, c->time_embedding_act);
-    arena_release(cx, mark);
-}
-
 /* x (B,H,W,C0) = conv_in(sample), kept as the first skip connection. */
 static void enter(dl_context *cx, const struct unet *u, struct unet_state *s, const float *sample,
                   size_t H, size_t W) {
@@ -196,11 +184,11 @@ void unet_forward(dl_context *cx, const struct unet *u, float *out, const float 
     float *temb = floats(cx, B * c->time_embed_dim); /* (B,E) */
     struct unet_state s = {.B = B,
                            .temb = temb,
-                           .states = condition->states,
+                           .states = embed_states(cx, &u->embedding, B, condition),
                            .tokens = condition->tokens,
                            .downsample_padding = c->downsample_padding};
 
-    embed_time(cx, temb, u, timestep, B, condition);
+    embed_time(cx, temb, &u->embedding, timestep, B, condition);
     enter(cx, u, &s, sample, H, W);
     show(cx, tap, "conv_in", s.x.data, B, H, W, s.x.C);
     for (size_t i = 0; i < c->levels; i++) {

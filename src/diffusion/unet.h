@@ -23,11 +23,15 @@ enum {
 
 /* What attends in a block, and how it changes the picture's size: a block type is a pair. */
 enum block_attention {
-    ATTENTION_NONE,       /* DownBlock2D, UpBlock2D, ResnetDownsampleBlock2D, ... */
-    ATTENTION_SELF,       /* AttnDownBlock2D, AttnUpBlock2D: the picture alone */
-    ATTENTION_TRANSFORMER /* CrossAttnDownBlock2D, ...: Transformer2DModel */
+    ATTENTION_NONE,        /* DownBlock2D, UpBlock2D, ResnetDownsampleBlock2D, ... */
+    ATTENTION_SELF,        /* AttnDownBlock2D, AttnUpBlock2D: the picture alone */
+    ATTENTION_TRANSFORMER, /* CrossAttnDownBlock2D, ...: Transformer2DModel */
+    ATTENTION_ADDED_KV     /* SimpleCrossAttnDownBlock2D, ...: text and picture at once */
 };
-enum block_resampler { RESAMPLE_CONV };
+enum block_resampler {
+    RESAMPLE_CONV,  /* a convolution */
+    RESAMPLE_RESNET /* a residual block that changes the size of both its branches */
+};
 
 /* One level on the way down or up, or the middle: the config's lists, expanded. */
 struct unet_level {
@@ -36,11 +40,18 @@ struct unet_level {
     size_t channels;           /* block_out_channels */
     size_t layers;             /* layers_per_block (one more on the way up) */
     size_t heads;              /* of the transformer: `attention_head_dim`, a misnomer */
-    size_t head_dim;           /* of ATTENTION_SELF: the same key, at its word */
+    size_t head_dim;           /* of the other attentions: the same key, at its word */
     size_t transformer_layers; /* blocks in each Transformer2DModel */
     size_t cross_attention_dim;
     bool only_cross_attention; /* the first attention of a block looks at the text, too */
     bool resample;             /* all levels but the last change the size */
+};
+
+/* A second number that is put into the time embedding, as the noise level of upscalers. */
+enum class_embedding {
+    CLASS_NONE,
+    CLASS_TIMESTEP, /* class_embed_type timestep: through sinusoids, as the time */
+    CLASS_TABLE     /* num_class_embeds: a row of a table */
 };
 
 /* config.json, its defaults filled in. */
@@ -48,8 +59,12 @@ struct unet_config {
     const char *class_name;             /* "UNet2DConditionModel" */
     size_t in_channels, out_channels;   /* of the sample and of the result */
     size_t sample_height, sample_width; /* the model's own size in latents; 0: the file has none */
-    size_t cross_attention_dim;         /* D, the largest of all levels */
+    size_t cross_attention_dim;         /* what the attentions see, the largest of all levels */
+    size_t states_dim;                  /* D: the same, or encoder_hid_dim */
+    bool project_states;                /* encoder_hid_dim: from there to cross_attention_dim */
     size_t time_cond_proj_dim;          /* width of unet_condition.timestep_cond, 0: takes none */
+    enum class_embedding class_embedding; /* what unet_condition.class_labels is for */
+    size_t num_class_embeds;              /* rows of CLASS_TABLE */
     size_t levels;
     struct unet_level down[UNET_LEVELS_MAX], up[UNET_LEVELS_MAX]; /* up in the order it runs */
     bool has_mid;
@@ -66,7 +81,13 @@ struct unet_config {
     size_t downsample_padding;    /* 1, or 0 for zeros on the right and below only */
     float mid_block_scale_factor; /* the mid resnets' sums are divided by it */
     bool scale_shift;             /* resnet_time_scale_shift */
-    bool use_linear_projection;   /* around the transformers, else 1x1 convolutions */
+
+    /* blocks that resample by RESAMPLE_RESNET and their middle (DeepFloyd IF) */
+    float resnet_out_scale_factor; /* their resnets' sums are divided by it */
+    bool resnet_skip_time_act;     /* their resnets take temb without activation */
+    bool cross_attention_norm;     /* a group norm over the text before added keys and values */
+    bool text_embedding;           /* addition_embed_type text: the text pooled into temb */
+    size_t text_embedding_heads;   /* addition_embed_type_num_heads */
     size_t conv_in_kernel, conv_out_kernel;
 };
 
@@ -92,9 +113,10 @@ struct unet_tap {
 
 /* What the UNet is told beside the sample and the time. Zero what is not needed. */
 struct unet_condition {
-    const float *states;        /* (B,T,D) the text, D as in the config */
+    const float *states;        /* (B,T,D) the text, D = config.states_dim */
     size_t tokens;              /* T */
     const float *timestep_cond; /* (B,time_cond_proj_dim) guidance embedding of LCM, or NULL */
+    const float *class_labels;  /* (B) noise levels, where the config has a class_embedding */
     const struct unet_tap *tap; /* or NULL */
 };
 

@@ -5,6 +5,7 @@
 #include "diffusion/unet_config.h"
 
 #include "base/json.h"
+#include "diffusion/added_attention.h"
 
 #include <cjson/cJSON.h>
 #include <string.h>
@@ -18,6 +19,8 @@ static const struct block_type {
     {"DownBlock2D", "UpBlock2D", ATTENTION_NONE, RESAMPLE_CONV},
     {"AttnDownBlock2D", "AttnUpBlock2D", ATTENTION_SELF, RESAMPLE_CONV},
     {"CrossAttnDownBlock2D", "CrossAttnUpBlock2D", ATTENTION_TRANSFORMER, RESAMPLE_CONV},
+    {"ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D", ATTENTION_NONE, RESAMPLE_RESNET},
+    {"SimpleCrossAttnDownBlock2D", "SimpleCrossAttnUpBlock2D", ATTENTION_ADDED_KV, RESAMPLE_RESNET},
 };
 
 enum { BLOCK_TYPES = sizeof block_types / sizeof block_types[0] };
@@ -34,11 +37,6 @@ struct lists {
 };
 
 /* ---- what is not supported ------------------------------------------------------------------- */
-
-static void refuse_if_set(struct config *file, const char *key) {
-    if (config_has(file, key))
-        config_fail(file, key, "is not supported; expected null");
-}
 
 static void refuse_if_true(struct config *file, const char *key) {
     if (config_bool(file, key, false))
@@ -57,11 +55,6 @@ static void refuse_unsupported(struct config *file) {
     expect(file, "attention_type", "default");
     refuse_if_true(file, "dual_cross_attention");
     refuse_if_true(file, "class_embeddings_concat");
-    refuse_if_set(file, "class_embed_type");
-    refuse_if_set(file, "num_class_embeds");
-    refuse_if_set(file, "addition_embed_type");
-    refuse_if_set(file, "encoder_hid_dim");
-    refuse_if_set(file, "encoder_hid_dim_type");
 }
 
 /* ---- single values ----------------------------------------------------------------------------
@@ -118,9 +111,31 @@ static void read_values(struct config *file, struct unet_config *out) {
     out->mid_block_scale_factor =
         (float)config_number(file, "mid_block_scale_factor", 1, 1e-6, 1e6);
     out->scale_shift = config_choice(file, "resnet_time_scale_shift", shifts, 0) == 1;
-    out->use_linear_projection = config_bool(file, "use_linear_projection", false);
     out->conv_in_kernel = read_kernel(file, "conv_in_kernel");
     out->conv_out_kernel = read_kernel(file, "conv_out_kernel");
+}
+
+/* What is embedded beside the time. */
+static void read_embeddings(struct config *file, struct unet_config *out) {
+    expect(file, "class_embed_type", "timestep");
+    expect(file, "addition_embed_type", "text");
+    expect(file, "encoder_hid_dim_type", "text_proj");
+    expect(file, "cross_attention_norm", "group_norm");
+    out->num_class_embeds = read_size(file, "num_class_embeds", 0, 1, UNET_CHANNELS_MAX);
+    out->class_embedding = config_has(file, "class_embed_type") ? CLASS_TIMESTEP
+                           : out->num_class_embeds > 0          ? CLASS_TABLE
+                                                                : CLASS_NONE;
+    out->text_embedding = config_has(file, "addition_embed_type");
+    out->text_embedding_heads =
+        read_size(file, "addition_embed_type_num_heads", 64, 1, UNET_CHANNELS_MAX);
+    out->states_dim = read_size(file, "encoder_hid_dim", 0, 1, UNET_CHANNELS_MAX);
+    out->project_states = out->states_dim > 0;
+    if (config_has(file, "encoder_hid_dim_type") && !out->project_states)
+        config_fail(file, "encoder_hid_dim", "is missing; encoder_hid_dim_type needs it");
+    out->cross_attention_norm = config_has(file, "cross_attention_norm");
+    out->resnet_skip_time_act = config_bool(file, "resnet_skip_time_act", false);
+    out->resnet_out_scale_factor =
+        (float)config_number(file, "resnet_out_scale_factor", 1, 1e-6, 1e6);
 }
 
 /* ---- lists ------------------------------------------------------------------------------------
@@ -239,33 +254,71 @@ static void read_levels(struct config *file, const struct lists *l, struct unet_
     }
 }
 
+/* Whether the middle's added-kv attention looks at the text alone. */
+static bool mid_only_cross(struct config *file) {
+    const cJSON *all = cJSON_GetObjectItemCaseSensitive(file->root, "only_cross_attention");
+    return config_bool(file, "mid_block_only_cross_attention", cJSON_IsTrue(all));
+}
+
 /* The middle is as the coarsest level; mid_block_type null leaves it out. */
 static void read_mid(struct config *file, struct unet_config *out) {
-    static const char *const names[] = {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D", NULL};
+    static const struct {
+        enum block_attention attention;
+        size_t layers;
+    } types[] = {{ATTENTION_TRANSFORMER, 1}, {ATTENTION_NONE, 0}, {ATTENTION_ADDED_KV, 1}};
+    static const char *const names[] = {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D",
+                                        "UNetMidBlock2DSimpleCrossAttn", NULL};
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(file->root, "mid_block_type");
+    size_t i = config_choice(file, "mid_block_type", names, 0);
 
     out->has_mid = !cJSON_IsNull(type);
     out->mid = out->down[out->levels - 1];
-    out->mid.only_cross_attention = false;
-    if (config_choice(file, "mid_block_type", names, 0) == 0) {
-        out->mid.attention = ATTENTION_TRANSFORMER;
-        out->mid.layers = 1;
-    } else {
-        out->mid.attention = ATTENTION_NONE;
-        out->mid.layers = 0;
-    }
+    out->mid.attention = types[i].attention;
+    out->mid.layers = types[i].layers;
+    out->mid.resampler = i == 2 ? RESAMPLE_RESNET : RESAMPLE_CONV;
+    out->mid.only_cross_attention = i == 2 && mid_only_cross(file);
 }
 
-static void check_level(struct config *file, const struct unet_level *level, size_t groups) {
-    if (level->channels % groups != 0)
+/* ---- what must divide --------------------------------------------------------------------------
+ */
+
+static void check_level(struct config *file, const struct unet_level *level,
+                        const struct unet_config *c) {
+    bool has_heads = level->attention == ATTENTION_TRANSFORMER;
+    bool has_head_dim =
+        level->attention == ATTENTION_SELF || level->attention == ATTENTION_ADDED_KV;
+
+    if (level->channels % c->norm_num_groups != 0)
         config_fail(file, "block_out_channels", "%zu does not divide by norm_num_groups %zu",
-                    level->channels, groups);
-    if (level->attention == ATTENTION_TRANSFORMER && level->channels % level->heads != 0)
+                    level->channels, c->norm_num_groups);
+    if (has_heads && level->channels % level->heads != 0)
         config_fail(file, "attention_head_dim", "%zu heads do not divide %zu channels",
                     level->heads, level->channels);
-    if (level->attention == ATTENTION_SELF && level->channels % level->head_dim != 0)
+    if (has_head_dim && level->channels % level->head_dim != 0)
         config_fail(file, "attention_head_dim", "heads of %zu do not divide %zu channels",
                     level->head_dim, level->channels);
+    if (c->cross_attention_norm && level->cross_attention_dim % CROSS_NORM_GROUPS != 0)
+        config_fail(file, "cross_attention_dim", "%zu does not divide by %d groups",
+                    level->cross_attention_dim, CROSS_NORM_GROUPS);
+    if (c->project_states && level->cross_attention_dim != c->cross_attention_dim)
+        config_fail(file, "cross_attention_dim", "must be one number with encoder_hid_dim");
+}
+
+static void check(struct config *file, const struct unet_config *c) {
+    size_t D = c->states_dim;
+
+    for (size_t i = 0; i < c->levels; i++) {
+        check_level(file, &c->down[i], c);
+        check_level(file, &c->up[i], c);
+    }
+    if (c->has_mid)
+        check_level(file, &c->mid, c);
+    if (c->freq_shift >= (double)(c->down[0].channels / 2))
+        config_fail(file, "freq_shift", "%g leaves no frequencies in %zu channels", c->freq_shift,
+                    c->down[0].channels);
+    if (c->text_embedding && D % c->text_embedding_heads != 0)
+        config_fail(file, "addition_embed_type_num_heads", "%zu heads do not divide %zu channels",
+                    c->text_embedding_heads, D);
 }
 
 int unet_config_read(dl_context *cx, const char *dir, struct unet_config *out) {
@@ -277,21 +330,16 @@ int unet_config_read(dl_context *cx, const char *dir, struct unet_config *out) {
     DL_TRY(config_open(cx, dir, "config.json", &file));
     refuse_unsupported(&file);
     read_values(&file, out);
+    read_embeddings(&file, out);
     read_lists(&file, &lists);
     if (file.status != DL_OK)
         return config_end(&file);
 
     read_levels(&file, &lists, out);
     read_mid(&file, out);
-    for (size_t i = 0; i < out->levels; i++) {
-        check_level(&file, &out->down[i], out->norm_num_groups);
-        check_level(&file, &out->up[i], out->norm_num_groups);
-    }
-    if (out->has_mid)
-        check_level(&file, &out->mid, out->norm_num_groups);
-    if (out->freq_shift >= (double)(out->down[0].channels / 2))
-        config_fail(&file, "freq_shift", "%g leaves no frequencies in %zu channels",
-                    out->freq_shift, out->down[0].channels);
+    if (!out->project_states)
+        out->states_dim = out->cross_attention_dim;
+    check(&file, out);
     if (out->time_embed_dim == 0)
         out->time_embed_dim = 4 * out->down[0].channels;
     return config_end(&file);

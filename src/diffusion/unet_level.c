@@ -5,30 +5,17 @@
  * more than what is still kept, one layer's input and its output. */
 #include "diffusion/unet_level.h"
 
+#include "nn/resample.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- binding -----------------------------------------------------------------------------------
  */
 
-static int bind_attention_of(struct binder *b, struct level *w, const struct unet_config *c,
-                             size_t i) {
-    const struct unet_level *l = w->config;
-    size_t outer = bind_enter(b, "attentions.%zu.", i);
-
-    if (l->attention == ATTENTION_TRANSFORMER)
-        DL_TRY(bind_transformer(b, &w->transformers[i], l->channels, l->cross_attention_dim,
-                                l->heads, c->norm_num_groups, l->transformer_layers,
-                                l->only_cross_attention));
-    else if (l->attention == ATTENTION_SELF)
-        bind_self_attention(b, &w->attentions[i], l->channels, l->channels / l->head_dim,
-                            c->norm_num_groups, c->norm_eps);
-    bind_leave(b, outer);
-    return DL_OK;
-}
-
 static int allocate_level(struct binder *b, struct level *w, const struct unet_level *config,
                           size_t resnet_count) {
+    size_t count = config->layers;
     void *p;
 
     memset(w, 0, sizeof *w);
@@ -37,12 +24,40 @@ static int allocate_level(struct binder *b, struct level *w, const struct unet_l
     DL_TRY(allocate(b->cx, "UNet blocks", resnet_count, sizeof *w->resnets, &p));
     w->resnets = p;
     if (config->attention == ATTENTION_TRANSFORMER) {
-        DL_TRY(allocate(b->cx, "UNet blocks", config->layers, sizeof *w->transformers, &p));
+        DL_TRY(allocate(b->cx, "UNet blocks", count, sizeof *w->transformers, &p));
         w->transformers = p;
     } else if (config->attention == ATTENTION_SELF) {
-        DL_TRY(allocate(b->cx, "UNet blocks", config->layers, sizeof *w->attentions, &p));
-        w->attentions = p;
+        DL_TRY(allocate(b->cx, "UNet blocks", count, sizeof *w->self_attentions, &p));
+        w->self_attentions = p;
+    } else if (config->attention == ATTENTION_ADDED_KV) {
+        DL_TRY(allocate(b->cx, "UNet blocks", count, sizeof *w->added_attentions, &p));
+        w->added_attentions = p;
     }
+    return DL_OK;
+}
+
+static int bind_attention_of(struct binder *b, struct level *w, const struct unet_config *c,
+                             size_t i) {
+    const struct unet_level *l = w->config;
+    size_t outer = bind_enter(b, "attentions.%zu.", i);
+
+    if (l->attention == ATTENTION_TRANSFORMER) {
+        DL_TRY(bind_transformer(b, &w->transformers[i], l->channels, l->cross_attention_dim,
+                                l->heads, c->norm_num_groups, l->transformer_layers,
+                                l->only_cross_attention));
+    } else if (l->attention == ATTENTION_SELF) {
+        bind_self_attention(b, &w->self_attentions[i], l->channels, l->channels / l->head_dim,
+                            c->norm_num_groups, c->norm_eps);
+    } else if (l->attention == ATTENTION_ADDED_KV) {
+        w->added_attentions[i] = (struct added_attention){.C = l->channels,
+                                                          .D = l->cross_attention_dim,
+                                                          .heads = l->channels / l->head_dim,
+                                                          .groups = c->norm_num_groups,
+                                                          .norm_states = c->cross_attention_norm,
+                                                          .text_only = l->only_cross_attention};
+        bind_added_attention(b, &w->added_attentions[i]);
+    }
+    bind_leave(b, outer);
     return DL_OK;
 }
 
@@ -54,9 +69,27 @@ static void bind_resnet_of(struct binder *b, struct level *w, size_t i,
     bind_leave(b, outer);
 }
 
+/* name: "downsamplers.0." or "upsamplers.0." */
+static void bind_resampler(struct binder *b, struct level *w, const char *name,
+                           const struct resnet_style *style) {
+    size_t C = w->config->channels, outer = bind_enter(b, "%s", name);
+
+    if (w->config->resampler == RESAMPLE_CONV)
+        bind_conv2d(b, &w->conv_resampler, "conv", C, C, 3, BIAS_YES);
+    else
+        bind_resnet(b, &w->resnet_resampler, style, C, C);
+    bind_leave(b, outer);
+}
+
+static const struct resnet_style *style_of(const struct unet_level *level,
+                                           const struct level_styles *styles) {
+    return level->resampler == RESAMPLE_CONV ? &styles->conv : &styles->resnet;
+}
+
 int bind_down_level(struct binder *b, struct level *w, const struct unet_config *c, size_t i,
-                    const struct resnet_style *style, size_t in) {
+                    const struct level_styles *styles, size_t in) {
     const struct unet_level *l = &c->down[i];
+    const struct resnet_style *style = style_of(l, styles);
     size_t outer = bind_enter(b, "down_blocks.%zu.", i);
 
     DL_TRY(allocate_level(b, w, l, l->layers));
@@ -65,14 +98,16 @@ int bind_down_level(struct binder *b, struct level *w, const struct unet_config 
         DL_TRY(bind_attention_of(b, w, c, j));
     }
     if (l->resample)
-        bind_conv2d(b, &w->resampler, "downsamplers.0.conv", l->channels, l->channels, 3, BIAS_YES);
+        bind_resampler(b, w, "downsamplers.0.", style);
     bind_leave(b, outer);
     return DL_OK;
 }
 
 int bind_mid_level(struct binder *b, struct level *w, const struct unet_config *c,
-                   const struct resnet_style *style) {
+                   const struct level_styles *styles) {
     const struct unet_level *l = &c->mid;
+    const struct resnet_style *style =
+        l->resampler == RESAMPLE_CONV ? &styles->mid_conv : &styles->mid_resnet;
     size_t outer = bind_enter(b, "mid_block.");
 
     DL_TRY(allocate_level(b, w, l, l->layers + 1));
@@ -86,8 +121,9 @@ int bind_mid_level(struct binder *b, struct level *w, const struct unet_config *
 }
 
 int bind_up_level(struct binder *b, struct level *w, const struct unet_config *c, size_t i,
-                  const struct resnet_style *style, size_t in, size_t skip) {
+                  const struct level_styles *styles, size_t in, size_t skip) {
     const struct unet_level *l = &c->up[i];
+    const struct resnet_style *style = style_of(l, styles);
     size_t outer = bind_enter(b, "up_blocks.%zu.", i);
 
     DL_TRY(allocate_level(b, w, l, l->layers));
@@ -98,7 +134,7 @@ int bind_up_level(struct binder *b, struct level *w, const struct unet_config *c
         DL_TRY(bind_attention_of(b, w, c, j));
     }
     if (l->resample)
-        bind_conv2d(b, &w->resampler, "upsamplers.0.conv", l->channels, l->channels, 3, BIAS_YES);
+        bind_resampler(b, w, "upsamplers.0.", style);
     bind_leave(b, outer);
     return DL_OK;
 }
@@ -107,7 +143,8 @@ void level_free(struct level *w) {
     for (size_t i = 0; w->transformers && i < w->config->layers; i++)
         transformer_free(&w->transformers[i]);
     free(w->transformers);
-    free(w->attentions);
+    free(w->self_attentions);
+    free(w->added_attentions);
     free(w->resnets);
 }
 
@@ -139,12 +176,14 @@ static void attend(dl_context *cx, struct unet_state *s, const struct level *w, 
     if (w->config->attention == ATTENTION_TRANSFORMER)
         transformer_add(cx, s->x.data, s->states, &w->transformers[i], s->B, P, s->tokens);
     else if (w->config->attention == ATTENTION_SELF)
-        self_attention_add(cx, s->x.data, &w->attentions[i], s->B, P);
+        self_attention_add(cx, s->x.data, &w->self_attentions[i], s->B, P);
+    else if (w->config->attention == ATTENTION_ADDED_KV)
+        added_attention_add(cx, s->x.data, s->states, &w->added_attentions[i], s->B, P, s->tokens);
 }
 
 /* x = conv(x) with stride 2. Without padding the zeros lie on the right and below only; a side of
  * 1 needs one more, or nothing would be left of it. */
-static void downsample(dl_context *cx, struct unet_state *s, const struct level *w) {
+static void downsample_conv(dl_context *cx, struct unet_state *s, const struct conv2d *w) {
     const struct activations x = s->x;
     size_t before = s->downsample_padding;
     size_t after = before == 0 && (x.H == 1 || x.W == 1) ? 2 : 1;
@@ -152,11 +191,21 @@ static void downsample(dl_context *cx, struct unet_state *s, const struct level 
         .B = s->B, .H = x.H, .W = x.W, .stride = 2, .pad_before = before, .pad_after = after};
 
     state_next(cx, s, (x.H + before + after - 3) / 2 + 1, (x.W + before + after - 3) / 2 + 1, x.C);
-    op_conv2d(cx, s->x.data, x.data, &w->resampler.weight, &shape,
-              &(struct epilogue){.bias = w->resampler.bias});
+    op_conv2d(cx, s->x.data, x.data, &w->weight, &shape, &(struct epilogue){.bias = w->bias});
 }
 
-/* x = conv(x enlarged to the size of what is kept next). */
+static void downsample(dl_context *cx, struct unet_state *s, const struct level *w) {
+    const struct activations x = s->x;
+
+    if (w->config->resampler == RESAMPLE_CONV) {
+        downsample_conv(cx, s, &w->conv_resampler);
+    } else {
+        state_next(cx, s, halved(x.H), halved(x.W), x.C);
+        resnet_halve(cx, s->x.data, x.data, &w->resnet_resampler, s->temb, s->B, x.H, x.W);
+    }
+}
+
+/* x enlarged to the size of what is kept next, convolved. */
 static void upsample(dl_context *cx, struct unet_state *s, const struct level *w) {
     const struct activations x = s->x, *next = &s->skips[s->skip_count - 1];
     const struct conv_shape shape = {.B = s->B,
@@ -169,8 +218,12 @@ static void upsample(dl_context *cx, struct unet_state *s, const struct level *w
                                      .up_W = next->W};
 
     state_next(cx, s, next->H, next->W, x.C);
-    op_conv2d(cx, s->x.data, x.data, &w->resampler.weight, &shape,
-              &(struct epilogue){.bias = w->resampler.bias});
+    if (w->config->resampler == RESAMPLE_CONV)
+        op_conv2d(cx, s->x.data, x.data, &w->conv_resampler.weight, &shape,
+                  &(struct epilogue){.bias = w->conv_resampler.bias});
+    else
+        resnet_enlarge(cx, s->x.data, x.data, &w->resnet_resampler, s->temb, s->B, x.H, x.W,
+                       next->H, next->W);
     state_settle(cx, s, x.mark);
 }
 

@@ -9,6 +9,7 @@
 #ifndef DLENS_DIFFUSION_UNET_LEVEL_H
 #define DLENS_DIFFUSION_UNET_LEVEL_H
 
+#include "diffusion/added_attention.h"
 #include "diffusion/resnet.h"
 #include "diffusion/transformer.h"
 #include "diffusion/unet.h"
@@ -17,20 +18,28 @@ struct level {
     const struct unet_level *config;
     size_t resnet_count;
     struct resnet *resnets;
-    struct transformer *transformers;  /* (config->layers) or NULL, by config->attention */
-    struct self_attention *attentions; /* the same */
-    struct conv2d resampler;           /* if config->resample */
+    struct transformer *transformers;         /* (config->layers) or NULL, by config->attention */
+    struct self_attention *self_attentions;   /* the same */
+    struct added_attention *added_attentions; /* the same */
+    struct conv2d conv_resampler;             /* if config->resample, by config->resampler */
+    struct resnet resnet_resampler;           /* the same */
+};
+
+/* The styles of residual blocks in a UNet: they depend on how a level resamples. */
+struct level_styles {
+    struct resnet_style conv, resnet;         /* RESAMPLE_CONV, RESAMPLE_RESNET */
+    struct resnet_style mid_conv, mid_resnet; /* the same for the middle */
 };
 
 /* Bind "down_blocks.I.", "mid_block." and "up_blocks.I.". `in` is the width of the level's input;
  * `skip` that of the last kept activation that an up level takes (the others have its own width).
  * They fail only when memory is short; level_free is then still to be called. */
 int bind_down_level(struct binder *b, struct level *w, const struct unet_config *c, size_t i,
-                    const struct resnet_style *style, size_t in);
+                    const struct level_styles *styles, size_t in);
 int bind_mid_level(struct binder *b, struct level *w, const struct unet_config *c,
-                   const struct resnet_style *style);
+                   const struct level_styles *styles);
 int bind_up_level(struct binder *b, struct level *w, const struct unet_config *c, size_t i,
-                  const struct resnet_style *style, size_t in, size_t skip);
+                  const struct level_styles *styles, size_t in, size_t skip);
 void level_free(struct level *w);
 
 /* An activation (B,H,W,C) in the arena; `mark` is the arena's mark below it. */

@@ -1,0 +1,18 @@
+/* Changes of a picture's size without weights; channels last.
+ * B batch   H, W sides   C channels */
+#ifndef DLENS_NN_RESAMPLE_H
+#define DLENS_NN_RESAMPLE_H
+
+#include "base/context.h"
+
+/* y (B,H2,W2,C) from x (B,H,W,C) by nearest neighbour: source index floor(i H / H2), as torch. */
+void enlarge_nearest(dl_context *cx, float *y, const float *x, size_t B, size_t H, size_t W,
+                     size_t C, size_t H2, size_t W2);
+
+/* A side halved: odd ones lose their last row, but 1 stays 1. */
+size_t halved(size_t side);
+
+/* y (B,halved(H),halved(W),C): means of 2x2 pixels of x (B,H,W,C). */
+void halve_mean(dl_context *cx, float *y, const float *x, size_t B, size_t H, size_t W, size_t C);
+
+#endif
