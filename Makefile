@@ -54,6 +54,15 @@ PROGRAM := $(TOP)/dlens
 
 all: $(PROGRAM) $(TOP)/libdlens.a $(TOP)/libdlens.so
 
+# `make V=1` shows the commands.
+ifeq ($(V),1)
+say      =
+Q       :=
+else
+say      = @echo "  $(1) $@"
+Q       := @
+endif
+
 # ---- objects -------------------------------------------------------------------------------
 
 # Only the files named after an instruction set are compiled for it; they are called only where
@@ -64,7 +73,8 @@ $(BUILD)/obj/kernels/avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mav
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(CFLAGS) $(ISA_FLAGS) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(BASE) $(CFLAGS) $(ISA_FLAGS) -c -o $@ $<
 
 # Where bundled models lie once installed.
 $(BUILD)/obj/family/model.o: DEFS += -DDLENS_DATADIR='"$(PREFIX)/share/dlens"'
@@ -73,11 +83,13 @@ $(BUILD)/obj/family/model.o: DEFS += -DDLENS_DATADIR='"$(PREFIX)/share/dlens"'
 ifeq ($(LODEPNG_SRC),)
 $(BUILD)/obj/out/lodepng_c.o: src/out/lodepng_c.cpp
 	@mkdir -p $(@D)
-	$(CXX) -fPIC -O2 -Wall -Wextra -Isrc -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CXX) -fPIC -O2 -Wall -Wextra -Isrc -MMD -MP -c -o $@ $<
 else
 $(BUILD)/obj/out/lodepng_c.o: $(LODEPNG_SRC)
 	@mkdir -p $(@D)
-	$(CC) -fPIC -O2 -x c -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) -fPIC -O2 -x c -c -o $@ $<
 endif
 
 # ---- library and program -------------------------------------------------------------------
@@ -85,23 +97,27 @@ endif
 # One relocatable object whose internal names are local, so that a program that links the archive
 # meets only the names of dlens.h.
 $(TOP)/libdlens.a: $(LIBOBJ)
-	$(LD) -r -o $(BUILD)/libdlens.o $(LIBOBJ)
-	objcopy --localize-hidden $(BUILD)/libdlens.o
-	rm -f $@
-	$(AR) rcs $@ $(BUILD)/libdlens.o
+	$(call say,AR)
+	$(Q)$(LD) -r -o $(BUILD)/libdlens.o $(LIBOBJ)
+	$(Q)objcopy --localize-hidden $(BUILD)/libdlens.o
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $(BUILD)/libdlens.o
 
 $(TOP)/libdlens.so: $(LIBOBJ)
-	$(CC) -shared -Wl,-soname,libdlens.so.0 -o $@ $(LIBOBJ) $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) -shared -Wl,-soname,libdlens.so.0 -o $@ $(LIBOBJ) $(LIBS)
 
 $(PROGRAM): $(APPOBJ) $(LIBOBJ)
-	$(CC) -o $@ $(APPOBJ) $(LIBOBJ) $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) -o $@ $(APPOBJ) $(LIBOBJ) $(LIBS)
 
 # ---- tests ---------------------------------------------------------------------------------
 
 # A C test links the objects themselves, so that it reaches inside the library.
 $(BUILD)/tests/%: tests/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
-	$(CC) $(BASE) -Itests $(CFLAGS) -o $@ $< $(LIBOBJ) $(LIBS) -lcmocka
+	$(call say,CC)
+	$(Q)$(CC) $(BASE) -Itests $(CFLAGS) -o $@ $< $(LIBOBJ) $(LIBS) -lcmocka
 
 test: all $(TESTS)
 	@BUILD=$(BUILD) DLENS=$(PROGRAM) tests/run

@@ -193,7 +193,8 @@ typedef struct dl_picture {
     double seconds;       /* time this picture took */
 } dl_picture;
 
-/* Called for each finished picture. Not 0: stop; the call returns DL_CANCELLED. */
+/* Called for each finished picture. Not 0: stop; the call returns DL_CANCELLED, or, where a function
+ * called in here with the same context has failed, that failure. */
 typedef int (*dl_picture_fn)(void *user, const dl_picture *picture);
 
 /* Asked before each picture whether to make it: not 0 skips it (resume). */

@@ -105,7 +105,6 @@ struct generation {
     struct session *session;
     bool one;     /* output is a file */
     cJSON *files; /* array */
-    int status;
 };
 
 /* The file of one picture: the output itself, or P-slug... inside it. */
@@ -125,11 +124,11 @@ static int save(void *user, const dl_picture *picture) {
     struct generation *g = user;
     struct session *s = g->session;
     char *path = NULL;
-    g->status = picture_path(g, picture, &path);
-    if (g->status == DL_OK)
-        g->status = dl_picture_write(s->call->cx, s->model, &s->inputs.options,
+    int status = picture_path(g, picture, &path);
+    if (status == DL_OK)
+        status = dl_picture_write(s->call->cx, s->model, &s->inputs.options,
                                      s->prompts.texts[picture->prompt], picture, path);
-    if (g->status == DL_OK) {
+    if (status == DL_OK) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddNumberToObject(o, "prompt", (double)picture->prompt);
         cJSON_AddNumberToObject(o, "seed", (double)picture->seed);
@@ -142,12 +141,12 @@ static int save(void *user, const dl_picture *picture) {
         show(s, picture);
     }
     free(path);
-    return g->status != DL_OK || console_interrupted();
+    return status != DL_OK || console_interrupted();
 }
 
 int command_generate(const struct invocation *call) {
     struct session s;
-    struct generation g = {.session = &s, .status = DL_OK};
+    struct generation g = {.session = &s};
     int status = session_begin(call, &s);
     if (status == DL_OK) {
         const char *output = call->options->output;
@@ -163,8 +162,6 @@ int command_generate(const struct invocation *call) {
         status = dl_generate(call->cx, s.model, &s.inputs.options,
                              (const char *const *)s.prompts.texts, s.prompts.count, save, &g);
         console_progress_end(&s.progress);
-        if (g.status != DL_OK)
-            status = call->cx->status = g.status;
     }
     if (g.files && call->options->json && (status == DL_OK || status == DL_CANCELLED)) {
         cJSON *json = cJSON_CreateObject();

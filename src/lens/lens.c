@@ -148,9 +148,13 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
             .seconds = now() - start,
         };
         run->progress.image++;
-        if (run->callbacks->emit(run->callbacks->user, &picture))
-            status = fail(run->cx, DL_CANCELLED, "stopped after %zu of %zu pictures",
-                          run->progress.image, run->progress.images);
+        run->cx->status = DL_OK;
+        if (run->callbacks->emit(run->callbacks->user, &picture)) {
+            status = run->cx->status; /* a callback that failed keeps its own message */
+            if (status == DL_OK)
+                status = fail(run->cx, DL_CANCELLED, "stopped after %zu of %zu pictures",
+                              run->progress.image, run->progress.images);
+        }
     }
     sample_free(&sample);
     return status;

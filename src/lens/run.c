@@ -25,7 +25,6 @@ struct folder_run {
     cJSON *manifest;
     char *folder;
     size_t made;
-    int status;     /* of a write that failed inside a callback */
     time_t written; /* when the manifest was last written */
     /* all final latents, kept until the end: (cells, latent_values); NULL unless wanted */
     float *latents;
@@ -76,8 +75,7 @@ static int write_cell(struct folder_run *r, const struct cell *cell, const dl_pi
 static int on_picture(void *user, const dl_picture *picture) {
     struct folder_run *r = user;
     struct cell *cell = grid_find(&r->grid, picture->prompt, picture->seed, picture->layer);
-    r->status = write_cell(r, cell, picture);
-    if (r->status != DL_OK)
+    if (write_cell(r, cell, picture) != DL_OK)
         return 1;
     cell->made = true;
     cell->seconds = picture->seconds;
@@ -88,11 +86,10 @@ static int on_picture(void *user, const dl_picture *picture) {
                r->latent_values * sizeof *r->latents);
     /* What is made is found again by its file; the manifest may lag behind by a second. */
     if (time(NULL) != r->written) {
-        r->status = manifest_write(r->cx, r->manifest, &r->grid, r->folder);
+        if (manifest_write(r->cx, r->manifest, &r->grid, r->folder) != DL_OK)
+            return 1;
         r->written = time(NULL);
     }
-    if (r->status != DL_OK)
-        return 1;
     return r->run->on_picture ? r->run->on_picture(r->run->on_picture_user, picture) : 0;
 }
 
@@ -272,10 +269,6 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
             .keep_latents = r.latents != NULL,
         };
         status = lens(cx, model, &r.settings, prompts, prompt_count, &callbacks);
-        if (r.status != DL_OK) { /* the stop was ours: a write failed */
-            status = r.status;
-            cx->status = status;
-        }
         status = finish(&r, status);
         if (status == DL_OK || status == DL_CANCELLED) {
             int filled = fill_result(&r, result, found);
