@@ -566,12 +566,18 @@ static void report_shrinks_its_pictures(void **state) {
     free(rgb);
 }
 
-static void report_refuses_nothing_to_show(void **state) {
+static void report_takes_odd_runs_and_refuses_none(void **state) {
     struct scratch *s = *state;
     struct report_case c;
     uint8_t *rgb = ramp(4, 4);
     fill_report(&c, rgb, 4);
     c.report.layer_count = 1; /* the native control alone */
+    assert_int_equal(report_write(&s->cx, scratch_path(s, "index.html"), &c.report), DL_OK);
+    c.report.layer_count = 3; /* and behind the others */
+    c.layers[0] = 0;
+    c.layers[1] = 12;
+    c.layers[2] = -1;
+    c.report.without_norm = true;
     assert_int_equal(report_write(&s->cx, scratch_path(s, "index.html"), &c.report), DL_OK);
     unlink(s->path);
     c.cells[0].width = 0;
@@ -879,7 +885,7 @@ int main(void) {
         TEST(invalid_utf8_is_replaced),
         TEST(report_is_whole_and_escaped),
         TEST(report_shrinks_its_pictures),
-        TEST(report_refuses_nothing_to_show),
+        TEST(report_takes_odd_runs_and_refuses_none),
         TEST(plot_places_points),
         TEST(csv_reads_what_is_allowed),
         TEST(csv_refuses_with_the_line),

@@ -206,15 +206,26 @@ static void put_seeds(struct page *p, size_t prompt) {
     buffer_text(b, "</fieldset>\n");
 }
 
-/* The plotted layers leave out the native control, which stands first where it is there. */
+/* The plotted layers leave out the native control, which stands first or last. */
+static bool is_plotted(const struct page *p, size_t layer) {
+    return p->r->layers[layer] >= 0;
+}
+
 static size_t first_plotted(const struct page *p) {
-    return (size_t)(p->r->layers[0] < 0);
+    return (size_t)!is_plotted(p, 0);
+}
+
+static size_t count_plotted(const struct page *p) {
+    size_t count = 0;
+    for (size_t i = 0; i < p->r->layer_count; i++)
+        count += is_plotted(p, i);
+    return count;
 }
 
 /* The plot of one prompt; its arrays lie in *y (freed by the caller). */
 static int make_plot(const struct page *p, size_t prompt, struct plot *plot, void **y) {
     const struct report *r = p->r;
-    size_t first = first_plotted(p), count = r->layer_count - first;
+    size_t first = first_plotted(p), count = count_plotted(p);
     double largest = 0.0;
     memset(plot, 0, sizeof *plot);
     DL_TRY(allocate(p->cx, "plot", r->seed_count * count, sizeof(double), y));
@@ -248,8 +259,10 @@ static void put_viewer(struct page *p, size_t prompt, const struct plot *plot) {
                   "<input type=\"range\" min=\"0\" max=\"%zu\" step=\"1\" value=\"%zu\" "
                   "aria-label=\"Layer\"%s>",
                   count - 1, p->last, count > 1 ? "" : " disabled");
-    buffer_text(b, "<div class=\"ends\"><span>first layer</span><span>last layer</span></div>"
-                   "</div></div>\n</div>\n<div>\n<div aria-live=\"polite\"><p class=\"name\"></p>"
+    buffer_format(b, "<div class=\"ends\"><span>%s</span><span>%s</span></div>",
+                  is_plotted(p, 0) ? "first layer" : "native",
+                  is_plotted(p, count - 1) ? "last layer" : "native");
+    buffer_text(b, "</div></div>\n</div>\n<div>\n<div aria-live=\"polite\"><p class=\"name\"></p>"
                    "<p></p></div>\n");
     put_seeds(p, prompt);
     if (plot->count > 1)
@@ -313,7 +326,7 @@ static int put_cell(struct page *p, size_t prompt, size_t seed, size_t layer,
     const struct report_cell *cell = cell_at(p, prompt, seed, layer);
     double distance = p->distance[(prompt * r->seed_count + seed) * r->layer_count + layer];
     char name[64];
-    put_cell_data(p, cell, layer < first_plotted(p) ? NAN : distance, plot);
+    put_cell_data(p, cell, is_plotted(p, layer) ? distance : NAN, plot);
     if (!cell->rgb) {
         buffer_format(b, "<span class=\"none\" style=\"aspect-ratio:%d/%d\"></span></td>\n",
                       r->width > 0 ? r->width : 1, r->height > 0 ? r->height : 1);
@@ -346,7 +359,7 @@ static void put_table_head(struct page *p, const struct plot *plot) {
         layer_name(name, p, layer);
         layer_about(about, p, layer);
         buffer_format(b, "<th scope=\"col\" data-name=\"%s\" data-about=\"%s\"", name, about);
-        if (i >= first_plotted(p) && plot->count)
+        if (is_plotted(p, i))
             buffer_format(b, " data-x=\"%d\"", plot_x(plot, i - first_plotted(p)));
         if (layer < 0)
             buffer_text(b, ">native</th>\n");
@@ -407,15 +420,11 @@ static void put_settings(struct page *p) {
     const struct report *r = p->r;
     char number[64];
     buffer_text(b, "<div>\n<h2>Settings</h2>\n<table class=\"settings\">\n");
-    put_setting(b, "model", r->model);
-    put_setting(b, "family", r->family);
+    put_setting(b, "Model", r->model);
+    put_setting(b, "Family", r->family);
     snprintf(number, sizeof number, ", %d blocks", r->encoder_layers);
-    put(b, "<tr><th scope=\"row\">text encoder</th><td>", r->encoder, number);
+    put(b, "<tr><th scope=\"row\">Text encoder</th><td>", r->encoder, number);
     buffer_text(b, "</td></tr>\n");
-    if (r->width > 0) {
-        snprintf(number, sizeof number, "%d \xC3\x97 %d pixels", r->width, r->height);
-        put_setting(b, "picture", number);
-    }
     for (size_t i = 0; r->settings && r->settings[i]; i += 2)
         put_setting(b, r->settings[i], r->settings[i + 1]);
     buffer_text(b, "</table>\n</div>\n");
@@ -423,11 +432,17 @@ static void put_settings(struct page *p) {
 
 static void put_foot(struct page *p) {
     struct buffer *b = &p->out;
+    buffer_text(b,
+                "<div class=\"about\">\n<div>\n<h2>How to read this</h2>\n<p>A text encoder works "
+                "in layers, and an image model usually sees only the last. Here the hidden state "
+                "behind each layer was ");
     buffer_text(
         b,
-        "<div class=\"about\">\n<div>\n<h2>How to read this</h2>\n<p>A text encoder works in "
-        "layers, and an image model usually sees only the last. Here the hidden state behind each "
-        "layer was passed through the encoder\xE2\x80\x99s final layer norm and given to the image "
+        p->r->without_norm
+            ? "given as it is, without the encoder\xE2\x80\x99s final layer norm, to the image "
+            : "passed through the encoder\xE2\x80\x99s final layer norm and given to the image ");
+    buffer_text(
+        b,
         "model in place of the last one; everything else, the starting noise included, stayed the "
         "same. So each picture shows what the encoder has worked out by that layer: where an "
         "object, a colour or a relation first appears, and from which layer on it stays.</p>\n"

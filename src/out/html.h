@@ -38,13 +38,15 @@ struct report {
     size_t prompt_count;
     const uint64_t *seeds;
     size_t seed_count;
-    const int *layers; /* those of this run, rising; -1: the family's own conditioning */
+    const int *layers; /* those of this run, rising; -1, first or last: the native one */
     size_t layer_count;
     const struct report_cell *cells; /* (prompt_count,seed_count,layer_count) */
     int width, height;               /* of the full pictures, in pixels */
     const char *const *settings;     /* key, value, ..., NULL; may be NULL */
     const char *command;             /* to reproduce the run, quoted for a shell */
-    bool complete;                   /* false: the page says that pictures are missing */
+    bool without_norm; /* layers were conditioned on raw, without the encoder's final norm */
+    bool complete;     /* false: the page says that pictures are missing */
+    bool without_norm; /* the layers went to the model raw, without the final norm */
 };
 
 /* Cells may be given as thumbnails of this size: the page embeds none larger. */

@@ -90,6 +90,7 @@ const char *const page_style[] = {
     ".plot .now path { stroke: var(--accent); stroke-dasharray: 3 4; }\n",
     ".plot .now circle { fill: var(--accent); stroke: var(--paper); stroke-width: 2; }\n",
     ".details { margin: 14px 0 0; color: var(--soft); font-size: .92rem; }\n",
+    ".open::before { content: \"\\00b7\\00a0\"; display: inline-block; }\n",
     ".badge { display: inline-block; background: var(--warn); color: var(--ink); border-radius: 99px; padding: 0 10px; font-size: .82rem; }\n",
     ".scroll { overflow-x: auto; margin: 0 -28px; padding: 2px 28px 10px; }\n",
     ".grid { border-collapse: separate; border-spacing: 6px; margin: 0 -6px; table-layout: fixed; width: min(100%, calc(var(--n) * 150px + 120px)); min-width: calc(var(--n) * 62px + 84px); }\n",
