@@ -169,7 +169,7 @@ double config_number(struct config *config, const char *key, double fallback, do
         config_fail(config, key, "must be a number, is %s", kind_of(value));
         return fallback;
     }
-    if (!isfinite(value->valuedouble) || value->valuedouble < min || value->valuedouble > max) {
+    if (!(value->valuedouble >= min && value->valuedouble <= max)) {
         config_fail(config, key, "is %g, must be from %g to %g", value->valuedouble, min, max);
         return fallback;
     }
