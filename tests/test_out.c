@@ -505,7 +505,7 @@ static void fill_report(struct report_case *c, uint8_t *rgb, int side) {
                                 12,      c->prompts, 2,        c->seeds,
                                 2,       c->layers,  3,        c->cells,
                                 side,    side,       settings, "dlens 'a' && echo \"<b>\"",
-                                false};
+                                false,   false};
 }
 
 static void report_is_whole_and_escaped(void **state) {

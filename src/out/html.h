@@ -44,9 +44,8 @@ struct report {
     int width, height;               /* of the full pictures, in pixels */
     const char *const *settings;     /* key, value, ..., NULL; may be NULL */
     const char *command;             /* to reproduce the run, quoted for a shell */
-    bool without_norm; /* layers were conditioned on raw, without the encoder's final norm */
-    bool complete;     /* false: the page says that pictures are missing */
-    bool without_norm; /* the layers went to the model raw, without the final norm */
+    bool complete;                   /* false: the page says that pictures are missing */
+    bool without_norm;               /* the layers went to the model raw, without the final norm */
 };
 
 /* Cells may be given as thumbnails of this size: the page embeds none larger. */

@@ -1,6 +1,6 @@
-/* The style sheet and the script of the report (html.c), line by line. The script is an addition: the
- * page shows all its pictures and numbers without it. It reads everything from the table of
- * pictures, sets text only as text, and loads nothing but the PNG files beside the page. */
+/* The style sheet and the script of the report (html.c), line by line. The script is an addition:
+ * the page shows all its pictures without it. It reads everything from the table of pictures, sets
+ * text only as text, and loads nothing but the PNG files beside the page. */
 #include "out/page.h"
 
 #include <stddef.h>
