@@ -185,7 +185,7 @@ static void learned_variance(void **state) {
     (void)state;
     begin_with(&f, "ddpm", LEARNED);
     assert_int_equal(f.sampling.outputs, 2 * N);
-    f.model.outputs = 2 * N;
+    f.model.outputs = f.job.outputs = 2 * N;
     assert_int_equal(denoise(&f.s.cx, &f.job), DL_OK);
     float out[2 * N], input[N];
     struct rng rng;
@@ -215,7 +215,6 @@ static void variance_mismatch(void **state) {
     assert_close("ddim", f.latents, expected, N, 1e-6);
     end(&f);
     begin_with(&f, "ddpm", LEARNED);
-    f.job.outputs = N;
     assert_int_equal(denoise(&f.s.cx, &f.job), DL_MODEL);
     assert_contains(f.s.cx.message, "variance_type");
     assert_int_equal(f.model.calls, 0);

@@ -8,7 +8,7 @@ bool denoise_guided(const struct denoise_job *job) {
 }
 
 static size_t outputs_of(const struct denoise_job *job) {
-    return job->outputs ? job->outputs : job->sampling->outputs;
+    return job->outputs ? job->outputs : job->sampling->n;
 }
 
 /* out (m) = classifier-free guidance of the two halves in out (2,m): the first n values are guided,

@@ -27,7 +27,7 @@ struct denoise_job {
     predict_fn predict;
     void *predict_user;
     struct sampling *sampling; /* begun; no other use of it meanwhile */
-    size_t outputs;            /* m; 0: what the sampler reads, sampling->outputs */
+    size_t outputs;            /* m; 0: n */
     double guidance_scale;
     bool guidance_embedded; /* the UNet is told the scale itself (LCM): never a negative half */
     float *latents;         /* (n) in: start noise of variance 1; out: the result */
