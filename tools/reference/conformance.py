@@ -153,7 +153,7 @@ class Library:
     """The few calls of libdlens that the program has no command for."""
 
     def __init__(self, path, model):
-        self.dl = ctypes.CDLL(str(path))
+        self.dl = ctypes.CDLL(str(Path(path).resolve()))
         self.dl.dl_message.restype = ctypes.c_char_p
         self.dl.dl_denoise.argtypes = [
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t,
@@ -316,7 +316,7 @@ def load(folder):
 def compare(name, folder, options):
     note(f"{name}: loading")
     pipe = load(folder)
-    program, library = Program(options.dlens, folder), Library(options.library, folder)
+    program, library = Program(Path(options.dlens).resolve(), folder), Library(options.library, folder)
     small = options.small
     try:
         compare_ids(name, pipe, program)
