@@ -90,6 +90,26 @@ def loss_of(predict, x, c, empty, alphas, g):
     return (weight * error).mean(), error.mean()
 
 
+def predictor(net, args):
+    """The denoiser as a function, compiled where that works (about 1.4 times as fast; needs a C++ compiler on a CPU)."""
+    plain = lambda x, t, c: net(x, t, c).sample
+    if args.no_compile:
+        return plain
+    try:
+        compiled = torch.compile(plain)
+        shape = (args.batch, models.LATENT, models.LATENT_RES, models.LATENT_RES)
+        x = torch.zeros(shape, device=args.device).contiguous(memory_format=torch.channels_last)
+        with common.autocast(args.device):
+            out = compiled(x, torch.zeros(args.batch, dtype=torch.long, device=args.device),
+                           torch.zeros(args.batch, models.TOKENS, models.WIDTH, device=args.device))
+        out.float().sum().backward()
+        net.zero_grad(set_to_none=True)
+        return compiled
+    except Exception as error:      # whatever goes wrong in compiling, training goes on without
+        common.log("not compiled:", type(error).__name__, str(error)[:200])
+        return plain
+
+
 def export(net, ema, folder, **report) -> None:
     copy = UNet2DConditionModel.from_config(net.config)
     copy.load_state_dict(ema.state)
@@ -124,9 +144,7 @@ def main() -> None:
         ema.state = state["ema"]
         if state.get("opt"):
             opt.load_state_dict(state["opt"])
-    predict = lambda x, t, c: net(x, t, c).sample
-    if not args.no_compile:
-        predict = torch.compile(predict)
+    predict = predictor(net, args)
     step, samples, budget = state["step"], state["samples"], common.Budget(args.device, args.minutes, state["spent"])
     alphas = models.scheduler().alphas_cumprod
     common.log(stage, "parameters", common.count(net), "chunks", {k: len(v) for k, v in chunks.kinds.items()}, "from step", step)
