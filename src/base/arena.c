@@ -83,6 +83,11 @@ int arena_reserve(dl_context *cx, const char *what) {
     void *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED)
         return fail_memory(cx, what, bytes);
+#ifdef MADV_HUGEPAGE
+    /* Rows of pictures lie pages apart: large pages spare the kernels the look-up of each (5 to 8 %
+     * of a matrix product's time). A wish: whether it is granted does not matter. */
+    madvise(block, bytes, MADV_HUGEPAGE);
+#endif
     forbid(block, bytes);
     a->base = block;
     a->capacity = a->peak = bytes;
