@@ -2,6 +2,7 @@
  * (tests/data/schedulers, see tests/data/README.md), and what is refused. */
 #include "diffusion/sampler.h"
 
+#include "diffusion/timestep_lists.h"
 #include "reference.h"
 
 enum { N = 20 }; /* values of a picture */
@@ -357,6 +358,127 @@ static void mutated_configs(void **state) {
     assert_true(opened > 100);
 }
 
+/* ---- pixel cascades: learned variance, thresholding, lists of timesteps ---------------------- */
+
+enum { IF_N = 30 };
+
+static int begin_if(struct scratch *scratch, struct sampling *s, const struct schedule *schedule,
+                    const cJSON *item) {
+    const struct sampler *sampler = sampler_find(cJSON_GetObjectItem(item, "sampler")->valuestring);
+    const cJSON *list = cJSON_GetObjectItem(item, "list"), *value;
+    int timesteps[16];
+    size_t count = 0;
+    if (list) {
+        const int *named = timestep_list(list->valuestring, &count);
+        return sampling_begin_at(&scratch->cx, s, sampler, schedule, named, count, 0, IF_N);
+    }
+    cJSON_ArrayForEach(value, cJSON_GetObjectItem(item, "timesteps")) {
+        timesteps[count++] = value->valueint;
+    }
+    if (count)
+        return sampling_begin_at(&scratch->cx, s, sampler, schedule, timesteps, count, 0, IF_N);
+    return sampling_begin(&scratch->cx, s, sampler, schedule, (size_t)number(item, "steps", 0), 0,
+                          IF_N);
+}
+
+static void run_if_case(struct scratch *scratch, const struct store *store, const cJSON *item) {
+    const char *name = cJSON_GetObjectItem(item, "name")->valuestring;
+    const float *output = reference_tensor(store, "", "model_output")->data;
+    const struct tensor *expected = reference_tensor(store, name, ".trajectory");
+    const float *timesteps = reference_tensor(store, name, ".timesteps")->data;
+    struct schedule *schedule = open_config(scratch, cJSON_GetObjectItem(item, "config"));
+    struct sampling s;
+    static struct rng rng;
+    float x[IF_N];
+    if (begin_if(scratch, &s, schedule, item) != DL_OK)
+        fail_msg("%s: %s", name, scratch->cx.message);
+    assert_int_equal(s.steps, expected->shape[0]);
+    assert_true(s.outputs <= 2 * IF_N);
+    rng_seed(&rng, (uint64_t)number(item, "seed", 0));
+    memcpy(x, reference_tensor(store, "", "start")->data, sizeof x);
+    for (size_t k = 0; k < IF_N; k++)
+        x[k] *= s.init_noise_sigma;
+    for (size_t i = 0; i < s.steps; i++) {
+        char what[128];
+        assert_true(s.timesteps[i] == timesteps[i]);
+        sampling_step(&s, i, x, output + i % 12 * 2 * IF_N, &rng);
+        snprintf(what, sizeof what, "if.%s, step %zu", name, i);
+        assert_close(what, x, (const float *)expected->data + i * IF_N, IF_N, TOLERANCE);
+    }
+    sampling_end(&s);
+    schedule_close(schedule);
+}
+
+static struct store *open_if(struct scratch *s) {
+    struct store *store;
+    if (store_open_file(&s->cx, "tests/data/schedulers/if.safetensors", &store) != DL_OK)
+        fail_msg("%s", s->cx.message);
+    return store;
+}
+
+static void cascades(void **state) {
+    struct store *store = open_if(*state);
+    cJSON *cases = reference_json("tests/data/schedulers/if.json");
+    const cJSON *item;
+    int count = 0;
+    cJSON_ArrayForEach(item, cases) {
+        run_if_case(*state, store, item);
+        count++;
+    }
+    assert_true(count >= 20);
+    cJSON_Delete(cases);
+    store_close(store);
+}
+
+static void lists(void **state) {
+    struct store *store = open_if(*state);
+    size_t count;
+    int names = 0;
+    for (const char *const *name = timestep_list_names(); *name; name++, names++) {
+        char tensor[64];
+        snprintf(tensor, sizeof tensor, "list.%s", *name);
+        const struct tensor *expected = store_find(store, tensor);
+        const int *list = timestep_list(*name, &count);
+        assert_non_null(expected);
+        assert_non_null(list);
+        assert_int_equal(count, tensor_count(expected));
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(list[i], ((const int64_t *)expected->data)[i]);
+    }
+    assert_int_equal(names, 8);
+    assert_null(timestep_list("fast28", &count));
+    assert_int_equal(count, 0);
+    store_close(store);
+}
+
+static void wrong_lists(void **state) {
+    static const int RISING[] = {10, 20}, TWICE[] = {20, 20}, HIGH[] = {1000, 5}, LOW[] = {5, -1},
+                     RIGHT[] = {20, 10};
+    static const struct {
+        const char *sampler;
+        const int *list;
+        const char *part;
+    } CASES[] = {
+        {"ddpm", RISING, "timestep 20, number 1"}, {"ddpm", TWICE, "timestep 20, number 1"},
+        {"ddpm", HIGH, "timestep 1000, number 0"}, {"euler", LOW, "timestep -1, number 1"},
+        {"ddim", RIGHT, "--sampler ddim"},         {"euler-a", RIGHT, "--sampler euler-a"}};
+    struct scratch *scratch = *state;
+    struct schedule *schedule = open_text(scratch, "{}");
+    struct sampling s;
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        assert_int_equal(sampling_begin_at(&scratch->cx, &s, sampler_find(CASES[i].sampler),
+                                           schedule, CASES[i].list, 2, 0, N),
+                         DL_USAGE);
+        assert_contains(scratch->cx.message, CASES[i].part);
+        sampling_end(&s);
+    }
+    assert_int_equal(
+        sampling_begin_at(&scratch->cx, &s, sampler_find("ddpm"), schedule, RIGHT, 0, 0, N),
+        DL_USAGE);
+    sampling_end(&s);
+    schedule_close(schedule);
+}
+
 int main(void) {
     static struct scratch s;
     const struct CMUnitTest tests[] = {
@@ -367,6 +489,9 @@ int main(void) {
         cmocka_unit_test_prestate(again, &s),
         cmocka_unit_test_prestate(refusals, &s),
         cmocka_unit_test_prestate(mutated_configs, &s),
+        cmocka_unit_test_prestate(cascades, &s),
+        cmocka_unit_test_prestate(lists, &s),
+        cmocka_unit_test_prestate(wrong_lists, &s),
     };
     scratch_begin(&s);
     int result = cmocka_run_group_tests(tests, NULL, NULL);

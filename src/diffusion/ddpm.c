@@ -74,6 +74,7 @@ static void step(struct sampling *s, size_t i, float *x, const float *out, struc
 
 const struct sampler sampler_ddpm = {
     .name = "ddpm",
+    .takes_timesteps = true,
     .defaults = {0.0001, 0.02, BETAS_LINEAR, SPACING_LEADING, CLIP_YES, VARIANCE_FIXED_SMALL},
     .init = init,
     .step = step,

@@ -79,7 +79,8 @@ static int init(dl_context *cx, struct sampling *s, size_t steps) {
     if (T == 0)
         return fail(cx, DL_MODEL, "%s: lambda_min_clipped: is %g, leaves no timestep",
                     schedule->path, schedule->lambda_min_clipped);
-    set_timesteps(s, T, steps);
+    if (!s->given)
+        set_timesteps(s, T, steps);
     for (size_t i = 0; i < s->steps; i++)
         s->sigmas[i] = (float)sigma_at(s, (double)s->timesteps[i]);
     if (schedule->use_karras_sigmas) {
@@ -130,6 +131,7 @@ static void step(struct sampling *s, size_t i, float *x, const float *out, struc
 
 const struct sampler sampler_dpm_2m = {
     .name = "dpm++2m",
+    .takes_timesteps = true,
     .defaults = {0.0001, 0.02, BETAS_LINEAR, SPACING_LINSPACE, CLIP_NO, VARIANCE_FIXED_SMALL},
     .init = init,
     .step = step,

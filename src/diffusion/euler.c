@@ -92,6 +92,7 @@ static void step_ancestral(struct sampling *s, size_t i, float *x, const float *
 
 const struct sampler sampler_euler = {
     .name = "euler",
+    .takes_timesteps = true,
     .defaults = {0.0001, 0.02, BETAS_LINEAR, SPACING_LINSPACE, CLIP_NO, VARIANCE_FIXED_SMALL},
     .init = init_euler,
     .step = step_euler,

@@ -11,7 +11,7 @@
 #include <math.h>
 
 /* Of the teacher's steps k, 2k, ... (less 1), falling, N at even distances in the list. */
-static int init(dl_context *cx, struct sampling *s, size_t steps) {
+static int choose_timesteps(dl_context *cx, struct sampling *s, size_t steps) {
     const struct schedule *schedule = s->schedule;
     const size_t teacher = schedule->original_inference_steps;
     if (teacher > schedule->num_train_timesteps)
@@ -26,11 +26,16 @@ static int init(dl_context *cx, struct sampling *s, size_t steps) {
                     steps, s->sampler->name, teacher);
     const size_t k = schedule->num_train_timesteps / teacher;
     const double distance = (double)teacher / (double)steps;
-    s->steps = steps;
     for (size_t i = 0; i < steps; i++) {
         const size_t index = (size_t)floor((double)i * distance);
         s->timesteps[i] = (float)((teacher - index) * k - 1);
     }
+    return DL_OK;
+}
+
+static int init(dl_context *cx, struct sampling *s, size_t steps) {
+    if (!s->given)
+        DL_TRY(choose_timesteps(cx, s, steps));
     return check_timesteps(cx, s);
 }
 
@@ -64,6 +69,7 @@ void guidance_scale_embedding(float guidance_scale, size_t dim, float *out) {
 
 const struct sampler sampler_lcm = {
     .name = "lcm",
+    .takes_timesteps = true,
     .defaults = {0.00085, 0.012, BETAS_SCALED_LINEAR, SPACING_LEADING, CLIP_NO,
                  VARIANCE_FIXED_SMALL},
     .init = init,

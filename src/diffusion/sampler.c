@@ -25,22 +25,12 @@ const char *const *sampler_names(void) {
     return NAMES;
 }
 
-static int begin(dl_context *cx, struct sampling *s, const struct schedule *schedule,
-                 size_t steps) {
-    DL_TRY(schedule_complete(cx, schedule, &s->sampler->defaults, &s->schedule));
-    DL_TRY(allocate(cx, "timesteps", steps, sizeof(float), (void **)&s->timesteps));
-    DL_TRY(allocate(cx, "sigmas", steps + 1, sizeof(float), (void **)&s->sigmas));
-    DL_TRY(allocate(cx, "sampler", s->n, sizeof(float), (void **)&s->x0));
-    DL_TRY(allocate(cx, "sampler", s->n, sizeof(float), (void **)&s->x0_previous));
-    DL_TRY(allocate(cx, "sampler", s->n, sizeof(float), (void **)&s->scratch));
-    return s->sampler->init(cx, s, steps);
-}
-
-int sampling_begin(dl_context *cx, struct sampling *s, const struct sampler *sampler,
+/* What both beginnings check and set, but for the timesteps. */
+static int prepare(dl_context *cx, struct sampling *s, const struct sampler *sampler,
                    const struct schedule *schedule, size_t steps, double eta, size_t n) {
     memset(s, 0, sizeof *s);
     s->sampler = sampler;
-    s->steps_asked = steps;
+    s->steps = s->steps_asked = steps;
     s->init_noise_sigma = 1;
     s->eta = eta;
     s->n = s->outputs = n;
@@ -50,7 +40,36 @@ int sampling_begin(dl_context *cx, struct sampling *s, const struct sampler *sam
                     schedule->num_train_timesteps);
     if (!(eta >= 0 && eta <= 1))
         return fail(cx, DL_USAGE, "eta %g: must be from 0 to 1", eta);
-    return begin(cx, s, schedule, steps);
+    DL_TRY(schedule_complete(cx, schedule, &s->sampler->defaults, &s->schedule));
+    DL_TRY(allocate(cx, "timesteps", steps, sizeof(float), (void **)&s->timesteps));
+    DL_TRY(allocate(cx, "sigmas", steps + 1, sizeof(float), (void **)&s->sigmas));
+    DL_TRY(allocate(cx, "sampler", s->n, sizeof(float), (void **)&s->x0));
+    DL_TRY(allocate(cx, "sampler", s->n, sizeof(float), (void **)&s->x0_previous));
+    return allocate(cx, "sampler", s->n, sizeof(float), (void **)&s->scratch);
+}
+
+int sampling_begin(dl_context *cx, struct sampling *s, const struct sampler *sampler,
+                   const struct schedule *schedule, size_t steps, double eta, size_t n) {
+    DL_TRY(prepare(cx, s, sampler, schedule, steps, eta, n));
+    return sampler->init(cx, s, steps);
+}
+
+int sampling_begin_at(dl_context *cx, struct sampling *s, const struct sampler *sampler,
+                      const struct schedule *schedule, const int *timesteps, size_t count,
+                      double eta, size_t n) {
+    DL_TRY(prepare(cx, s, sampler, schedule, count, eta, n));
+    if (!sampler->takes_timesteps || s->schedule->use_karras_sigmas)
+        return fail(cx, DL_USAGE, "--sampler %s: chooses its timesteps itself and takes no list",
+                    sampler->name);
+    for (size_t i = 0; i < count; i++) {
+        const long before = i ? timesteps[i - 1] : (long)s->schedule->num_train_timesteps;
+        if (timesteps[i] < 0 || timesteps[i] >= before)
+            return fail(cx, DL_USAGE, "timestep %d, number %zu of the list: must be from 0 to %ld",
+                        timesteps[i], i, before - 1);
+        s->timesteps[i] = (float)timesteps[i];
+    }
+    s->given = true;
+    return sampler->init(cx, s, count);
 }
 
 void sampling_end(struct sampling *s) {

@@ -18,7 +18,8 @@
 struct sampling;
 
 struct sampler {
-    const char *name; /* "ddim" */
+    const char *name;     /* "ddim" */
+    bool takes_timesteps; /* can run on a list of timesteps that it has not chosen itself */
     struct schedule_defaults defaults;
     /* Sets s->steps, timesteps and sigmas for a run of `steps`. */
     int (*init)(dl_context *cx, struct sampling *s, size_t steps);
@@ -40,6 +41,7 @@ struct sampling {
     struct schedule *schedule; /* nothing missing; the sampling's own */
     size_t steps;              /* may be fewer than asked for, where the reference drops some */
     size_t steps_asked;
+    bool given;             /* timesteps were given, not chosen from the schedule */
     float *timesteps;       /* (steps) what the UNet is told; fractional for Euler */
     float *sigmas;          /* (steps+1) for dpm++2m, euler, euler-a; else NULL */
     float init_noise_sigma; /* the start is unit noise times this */
@@ -56,6 +58,13 @@ struct sampling {
  * predicts; DL_MODEL if the schedule asks for something the sampler does not support. */
 int sampling_begin(dl_context *cx, struct sampling *s, const struct sampler *sampler,
                    const struct schedule *schedule, size_t steps, double eta, size_t n);
+
+/* The same at `count` timesteps of the caller's own, falling. DL_USAGE if they are not, or if the
+ * sampler chooses its own (ddim, euler-a). */
+int sampling_begin_at(dl_context *cx, struct sampling *s, const struct sampler *sampler,
+                      const struct schedule *schedule, const int *timesteps, size_t count,
+                      double eta, size_t n);
+
 void sampling_end(struct sampling *s);
 
 /* out (n): what the UNet is given at step i. out may be latents. */

@@ -18,6 +18,8 @@
 void space_timesteps(struct sampling *s, size_t steps, enum fraction fraction) {
     const struct schedule *schedule = s->schedule;
     const size_t T = schedule->num_train_timesteps;
+    if (s->given)
+        return;
     s->steps = steps;
     for (size_t i = 0; i < steps; i++) {
         const size_t rising = steps - 1 - i;

@@ -11,7 +11,7 @@ extern const struct sampler sampler_dpm_2m, sampler_euler, sampler_euler_ancestr
 /* Whether timesteps that fall between two training steps are rounded. */
 enum fraction { FRACTION_ROUNDED, FRACTION_KEPT };
 
-/* Sets s->steps and s->timesteps by the schedule's timestep_spacing. */
+/* Sets s->steps and s->timesteps by the schedule's timestep_spacing, unless they were given. */
 void space_timesteps(struct sampling *s, size_t steps, enum fraction fraction);
 
 /* For samplers that look alphas_cumprod up: DL_USAGE if a timestep is outside the schedule,
