@@ -203,12 +203,14 @@ static int define_named(dl_context *cx, const struct added_token named[NAMED_TOK
     return DL_OK;
 }
 
-static int define_additional(dl_context *cx, const struct sources *s, struct added_tokens *list) {
+static int define_additional(dl_context *cx, const struct sources *s, struct special_tokens *out) {
+    struct added_tokens *list = &out->added;
     static const char *const names[] = {"additional_special_tokens", "extra_special_tokens"};
     for (size_t i = 0; i < 2; i++) {
         const cJSON *array = setting(s, names[i]), *item;
         if (array && !cJSON_IsArray(array) && !cJSON_IsObject(array))
             return wrong(cx, s, names[i], "must be a list");
+        out->additional = out->additional || array;
         cJSON_ArrayForEach(item, array) {
             struct added_token token;
             DL_TRY(read_token(cx, s, names[i], item, true, &token));
@@ -260,7 +262,7 @@ static int read_all(dl_context *cx, struct sources *s, const char *const default
     DL_TRY(copy_names(cx, named, out));
     DL_TRY(read_list(cx, s, decoder, out));
     DL_TRY(define_named(cx, named, out));
-    return define_additional(cx, s, &out->added);
+    return define_additional(cx, s, out);
 }
 
 int special_tokens_read(dl_context *cx, const char *dir, const cJSON *tokenizer_json,

@@ -21,6 +21,7 @@ enum named_token {
 struct special_tokens {
     struct added_tokens added; /* all tokens that are cut out of the text; ids not yet set */
     char *named[NAMED_TOKENS]; /* owned; NULL where the tokenizer has none */
+    bool additional;           /* the files list additional special tokens */
     size_t max_length;         /* model_max_length; 0: missing or beyond any model */
 };
 

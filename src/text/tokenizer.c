@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tokenizer_class *const classes[] = {&clip_tokenizer_class};
+static const struct tokenizer_class *const classes[] = {&clip_tokenizer_class, &t5_tokenizer_class};
 
 enum { CLASSES = sizeof classes / sizeof *classes };
 
@@ -96,7 +96,7 @@ static int open_parts(dl_context *cx, const char *dir, struct tokenizer *t) {
 
 int tokenizer_open(dl_context *cx, const char *dir, const char *class_name,
                    struct tokenizer **out) {
-    const struct tokenizer_class *class;
+    const struct tokenizer_class *class = NULL;
     void *memory;
     *out = NULL;
     DL_TRY(find_class(cx, dir, class_name, &class));

@@ -51,6 +51,6 @@ struct tokenizer {
     void *own;                      /* of the class */
 };
 
-extern const struct tokenizer_class clip_tokenizer_class;
+extern const struct tokenizer_class clip_tokenizer_class, t5_tokenizer_class;
 
 #endif
