@@ -43,7 +43,7 @@ struct sampling {
     size_t steps_asked;
     bool given;             /* timesteps were given, not chosen from the schedule */
     float *timesteps;       /* (steps) what the UNet is told; fractional for Euler */
-    float *sigmas;          /* (steps+1) for dpm++2m, euler, euler-a; else NULL */
+    float *sigmas;          /* (steps+1) for dpm++2m, euler, euler-a; else zeros */
     float init_noise_sigma; /* the start is unit noise times this */
     double eta;             /* ddim: 0 deterministic, 1 as ddpm */
     size_t n;
