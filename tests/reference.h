@@ -117,6 +117,40 @@ static inline size_t reference_variants(const char *folder, const char *kind,
     return count;
 }
 
+/* Opens and closes something in a folder; the status. */
+typedef int (*reference_opener)(dl_context *cx, const char *dir);
+
+/* Random damage to MODEL's config.json, its weights beside it: opening fails with DL_MODEL or
+ * works.
+ */
+static inline void reference_damage_config(const char *model, reference_opener open, int rounds) {
+    char path[256], text[8192], damaged[sizeof text];
+    struct scratch s;
+    dl_context *cx = reference_context();
+    uint64_t random = 88172645463325252u;
+    FILE *stream;
+    size_t size;
+
+    scratch_begin(&s);
+    snprintf(path, sizeof path, "%s/config.json", model);
+    stream = fopen(path, "rb");
+    assert_non_null(stream);
+    size = fread(text, 1, sizeof text, stream);
+    fclose(stream);
+    snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", model);
+    reference_link(&s, path, "diffusion_pytorch_model.safetensors");
+    for (int i = 0; i < rounds; i++) {
+        int status;
+        memcpy(damaged, text, size);
+        scratch_file(&s, "config.json", damaged,
+                     scratch_mutate(&random, (unsigned char *)damaged, size));
+        status = open(cx, s.dir);
+        assert_true(status == DL_OK || status == DL_MODEL);
+    }
+    scratch_end(&s);
+    dl_context_free(cx);
+}
+
 /* A tensor PREFIX + NAME that must be there, in f32. */
 static inline const struct tensor *reference_tensor(const struct store *store, const char *prefix,
                                                     const char *name) {

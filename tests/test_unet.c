@@ -369,6 +369,30 @@ static void wrong_weights_are_refused_by_tensor(void **state) {
     dl_context_free(cx);
 }
 
+/* Opens, runs where that works, and closes. */
+static int open_and_run(dl_context *cx, const char *dir) {
+    struct unet *u;
+    int status = unet_open(cx, dir, &u);
+    if (status == DL_OK) {
+        const struct unet_config *c = unet_config(u);
+        float *sample = calloc(c->in_channels * 6, sizeof *sample);
+        float *states = calloc(c->states_dim * 2, sizeof *states), label = 3;
+        struct unet_condition condition = {.states = states, .tokens = 2, .class_labels = &label};
+        free(run(cx, u, sample, 1, 2, 3, 10, &condition));
+        free(sample);
+        free(states);
+    }
+    unet_close(u);
+    return status;
+}
+
+enum { ROUNDS = 200 };
+
+static void damaged_configs_do_no_harm(void **state) {
+    (void)state;
+    reference_damage_config("tests/data/tiny-sd1/unet", open_and_run, ROUNDS);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_diffusers_sd1),
@@ -380,6 +404,7 @@ int main(void) {
         cmocka_unit_test(unusable_configs_are_refused_by_key),
         cmocka_unit_test(config_lists_are_expanded),
         cmocka_unit_test(config_without_middle),
+        cmocka_unit_test(damaged_configs_do_no_harm),
         cmocka_unit_test(wrong_weights_are_refused_by_tensor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

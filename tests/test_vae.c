@@ -158,6 +158,44 @@ static void unusable_configs_are_refused_by_key(void **state) {
     scratch_end(&s);
 }
 
+/* Opens, decodes where that works, and closes. */
+static int open_and_run(dl_context *cx, const char *dir) {
+    struct vae *vae;
+    int status = vae_open(cx, dir, NULL, &vae);
+    if (status == DL_OK) {
+        float *latents = calloc(vae_latent_channels(vae) * 2, sizeof *latents);
+        free(decode(cx, vae, latents, 1, 2));
+        free(latents);
+    }
+    vae_close(vae);
+    return status;
+}
+
+static void damaged_configs_do_no_harm(void **state) {
+    (void)state;
+    reference_damage_config("tests/data/tiny-sd1/vae", open_and_run, 200);
+    reference_damage_config("tests/data/tiny-lcm/vae", open_and_run, 200);
+}
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+/* The peak is the last level's input, output and inner activation; convolutions need little more.
+ */
+static void peak_memory_is_three_activations(void **state) {
+    (void)state;
+    dl_context *cx = reference_context();
+    struct vae *vae = open_vae(cx, "tests/data/tiny-sd1/vae", NULL);
+    size_t pixels = 512 * 512, channels;
+
+    channels = store_find(vae_store(vae), "decoder.conv_out.weight")->shape[1];
+    arena_plan(cx);
+    vae_decode(cx, vae, NULL, NULL, 64, 64);
+    assert_true((double)arena_plan_end(cx) < 3.5 * (double)(pixels * channels * sizeof(float)));
+    vae_close(vae);
+    dl_context_free(cx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_diffusers_sd1),
@@ -165,6 +203,8 @@ int main(void) {
         cmocka_unit_test(as_diffusers_tiny),
         cmocka_unit_test(as_diffusers_variants),
         cmocka_unit_test(unusable_configs_are_refused_by_key),
+        cmocka_unit_test(damaged_configs_do_no_harm),
+        cmocka_unit_test(peak_memory_is_three_activations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

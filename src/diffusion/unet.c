@@ -136,7 +136,7 @@ static void show(dl_context *cx, const struct unet_tap *tap, const char *name, c
 
 static void show_level(dl_context *cx, const struct unet_tap *tap, const char *name, size_t i,
                        const struct unet_state *s) {
-    char numbered[32];
+    char numbered[48];
 
     snprintf(numbered, sizeof numbered, "%s.%zu", name, i);
     show(cx, tap, numbered, s->x.data, s->B, s->x.H, s->x.W, s->x.C);
