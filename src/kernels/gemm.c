@@ -37,6 +37,12 @@ struct blocking {
     size_t chunk;                     /* channels per step */
 };
 
+/* One step of a block: channels [c, c + n) of rows [m, m + rows) meet those of the weights of
+ * columns [first, last). */
+struct step {
+    size_t m, rows, first, last, c, n;
+};
+
 /* What one thread needs; all floats but `at`. */
 struct scratch {
     const float **at; /* (rows, taps) where the block's rows lie */
@@ -48,6 +54,10 @@ struct scratch {
 
 static size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
+}
+
+static size_t round_up(size_t a, size_t b) {
+    return ceil_div(a, b) * b;
 }
 
 static size_t min(size_t a, size_t b) {
@@ -84,25 +94,24 @@ static struct blocking choose_blocking(const struct product *p, const struct ker
         }
     }
     size_t steps = ceil_div(p->C, BLOCK_K);
-    best.chunk = p->taps > 1 ? WINDOW_CHANNELS : ceil_div(ceil_div(p->C, steps), 16) * 16;
+    best.chunk = p->taps > 1 ? WINDOW_CHANNELS : round_up(ceil_div(p->C, steps), 16);
     return best;
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* Packs the weights of columns [first, last) and channels [c, c + n) to panels. */
+/* Packs the weights of a step to panels. */
 static void pack_right(const struct kernels *kn, const struct product *p, struct scratch *s,
-                       size_t first, size_t last, size_t c, size_t n) {
-    size_t K = n * p->taps, stride = p->C * p->taps, order[BLOCK_K];
+                       const struct step *t) {
+    size_t K = t->n * p->taps, stride = p->C * p->taps, order[BLOCK_K];
     const struct tensor *w = p->weight;
     const char *data = w->data;
     size_t size = dtype_size(w->dtype);
-    for (size_t i = 0; i < n; i++)
-        for (size_t t = 0; t < p->taps; t++)
-            order[i * p->taps + t] = t * n + i;
+    for (size_t i = 0; i < K; i++)
+        order[i] = i % p->taps * t->n + i / p->taps;
     float *panel = s->right;
-    for (size_t j = first; j < last; j += kn->columns, panel += K * kn->columns) {
-        size_t count = min(kn->columns, last - j), from = j * stride + c * p->taps;
+    for (size_t j = t->first; j < t->last; j += kn->columns, panel += K * kn->columns) {
+        size_t count = min(kn->columns, t->last - j), from = j * stride + t->c * p->taps;
         if (count < kn->columns)
             memset(panel, 0, K * kn->columns * sizeof *panel);
         if (w->dtype == DTYPE_F32) {
@@ -118,31 +127,46 @@ static void pack_right(const struct kernels *kn, const struct product *p, struct
 
 /* ---- one block ------------------------------------------------------------------------------- */
 
-/* A step of the block's K: sum (+)= gathered rows times packed weights; with `finish` the epilogue
- * follows. Rows [m, m + rows), columns [first, last), channels [c, c + n). */
-static void multiply_step(const struct kernels *kn, const struct product *p,
-                          const struct scratch *s, size_t m, size_t rows, size_t first,
-                          size_t last, size_t c, size_t n) {
+/* Asks the memory for channels [c, c + n) of the block's rows [row, last), which come next. */
+static void fetch_rows(const struct product *p, const struct scratch *s, size_t row, size_t last,
+                       size_t c, size_t n) {
+    enum { LINE = 64 / sizeof(float) };
+    for (size_t i = row * p->taps; i < last * p->taps; i++)
+        for (size_t k = 0; s->at[i] && k < n; k += LINE)
+            __builtin_prefetch(s->at[i] + c + k, 0, 2);
+}
+
+/* The register tiles of `count` rows from row i of the block with the panel of column j; after the
+ * last step the epilogue follows. */
+static void multiply_tile(const struct kernels *kn, const struct product *p,
+                          const struct scratch *s, const struct step *t, size_t i, size_t count,
+                          size_t j, const float *left) {
     static const struct epilogue none;
     const struct epilogue *ep = p->ep ? p->ep : &none;
-    size_t K = n * p->taps, ldc = ceil_div(last - first, kn->columns) * kn->columns;
-    size_t group = kn->group * kn->rows;
-    for (size_t g = 0; g < rows; g += group) {
-        size_t g_end = min(g + group, rows);
-        kn->gather(s->left, s->at + g * p->taps, g_end - g, p->taps, c, n);
-        for (size_t j = first; j < last; j += kn->columns)
-            for (size_t i = g; i < g_end; i += kn->rows) {
-                size_t count = min(kn->rows, g_end - i);
-                float *sum = s->sum + i * ldc + (j - first);
-                kn->tile[count](sum, ldc, s->left + (i - g) * LEFT_STRIDE,
-                                s->right + (j - first) * K, K, c > 0);
-                if (c + n < p->C)
-                    continue;
-                size_t at = (m + i) * p->N + j;
-                kn->finish(p->y + at, p->N, sum, ldc, ep->bias ? ep->bias + j : NULL,
-                           ep->residual ? ep->residual + at : NULL, count,
-                           min(kn->columns, last - j), ep->act);
-            }
+    size_t K = t->n * p->taps, ldc = round_up(t->last - t->first, kn->columns);
+    float *sum = s->sum + i * ldc + (j - t->first);
+    kn->tile[count](sum, ldc, left, s->right + (j - t->first) * K, K, t->c > 0);
+    if (t->c + t->n < p->C)
+        return;
+    size_t at = (t->m + i) * p->N + j;
+    kn->finish(p->y + at, p->N, sum, ldc, ep->bias ? ep->bias + j : NULL,
+               ep->residual ? ep->residual + at : NULL, count, min(kn->columns, t->last - j),
+               ep->act);
+}
+
+static void multiply_step(const struct kernels *kn, const struct product *p,
+                          const struct scratch *s, const struct step *t) {
+    size_t group = kn->group * kn->rows, panels = ceil_div(t->last - t->first, kn->columns);
+    for (size_t g = 0; g < t->rows; g += group) {
+        size_t end = min(g + group, t->rows), ahead = min(end + group, t->rows) - end;
+        kn->gather(s->left, s->at + g * p->taps, end - g, p->taps, t->c, t->n);
+        for (size_t panel = 0; panel < panels; panel++) {
+            fetch_rows(p, s, end + panel * ahead / panels, end + (panel + 1) * ahead / panels,
+                       t->c, t->n);
+            for (size_t i = g; i < end; i += kn->rows)
+                multiply_tile(kn, p, s, t, i, min(kn->rows, end - i),
+                              t->first + panel * kn->columns, s->left + (i - g) * LEFT_STRIDE);
+        }
     }
 }
 
@@ -150,14 +174,16 @@ static void multiply_block(const struct kernels *kn, const struct product *p,
                            const struct blocking *g, struct scratch *s, size_t index) {
     size_t row = index % g->row_blocks, column = index / g->row_blocks;
     size_t panels = ceil_div(p->N, kn->columns);
-    size_t m = row * p->M / g->row_blocks, m_end = (row + 1) * p->M / g->row_blocks;
-    size_t first = column * panels / g->column_blocks * kn->columns;
-    size_t last = min((column + 1) * panels / g->column_blocks * kn->columns, p->N);
-    p->locate(p->source, m, m_end - m, s->at);
-    for (size_t c = 0; c < p->C; c += g->chunk) {
-        size_t n = min(g->chunk, p->C - c);
-        pack_right(kn, p, s, first, last, c, n);
-        multiply_step(kn, p, s, m, m_end - m, first, last, c, n);
+    struct step t = {.m = row * p->M / g->row_blocks,
+                     .first = column * panels / g->column_blocks * kn->columns,
+                     .last = (column + 1) * panels / g->column_blocks * kn->columns};
+    t.rows = (row + 1) * p->M / g->row_blocks - t.m;
+    t.last = min(t.last, p->N);
+    p->locate(p->source, t.m, t.rows, s->at);
+    for (; t.c < p->C; t.c += g->chunk) {
+        t.n = min(g->chunk, p->C - t.c);
+        pack_right(kn, p, s, &t);
+        multiply_step(kn, p, s, &t);
     }
 }
 
