@@ -120,9 +120,7 @@ static inline size_t reference_variants(const char *folder, const char *kind,
 /* Opens and closes something in a folder; the status. */
 typedef int (*reference_opener)(dl_context *cx, const char *dir);
 
-/* Random damage to MODEL's config.json, its weights beside it: opening fails with DL_MODEL or
- * works.
- */
+/* Random damage to MODEL's config.json beside its weights: opening fails with DL_MODEL or works. */
 static inline void reference_damage_config(const char *model, reference_opener open, int rounds) {
     char path[256], text[8192], damaged[sizeof text];
     struct scratch s;

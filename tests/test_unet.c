@@ -7,8 +7,7 @@
 /* The variants' coarse random weights amplify rounding: torch's own f32 is up to 7e-6 off f64. */
 static const double tolerance = 2e-5, variant_tolerance = 1e-4;
 
-/* ---- against diffusers ------------------------------------------------------------------------
- */
+/* ---- against diffusers ---------------------------------------------------------------------- */
 
 static struct unet *open_unet(dl_context *cx, const char *model) {
     char dir[128];
@@ -201,8 +200,7 @@ static void batch_items_are_independent(void **state) {
     dl_context_free(cx);
 }
 
-/* ---- configs ----------------------------------------------------------------------------------
- */
+/* ---- configs -------------------------------------------------------------------------------- */
 
 /* tiny-sd1's config with some keys changed ({"key": value, ...}) in a folder of its own. */
 static int read_changed(struct scratch *s, const char *changes, struct unet_config *out) {
@@ -306,7 +304,7 @@ static void config_lists_are_expanded(void **state) {
                      "{\"block_out_channels\": [16, 32, 64, 128], \"layers_per_block\": [1,2,3,4],"
                      "\"attention_head_dim\": [1, 2, 4, 8], \"only_cross_attention\": "
                      "[true, true, false, false], \"transformer_layers_per_block\": [1, 2, 10, 3],"
-                     "\"cross_attention_dim\": [3, 9, 7, 5], \"sample_size\": [6, 9]}",
+                     "\"cross_attention_dim\": [9, 9, 9, 9], \"sample_size\": [6, 9]}",
                      &c),
         DL_OK);
     assert_int_equal(c.levels, 4);

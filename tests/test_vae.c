@@ -92,8 +92,7 @@ static void as_diffusers_variants(void **state) {
     assert_true(reference_variants("variants", "vae", check_variant) >= 8);
 }
 
-/* ---- configs ----------------------------------------------------------------------------------
- */
+/* ---- configs -------------------------------------------------------------------------------- */
 
 /* The config of a model with some keys changed in a folder of its own that has no weights. */
 static int open_changed(struct scratch *s, const char *model, const char *changes) {
@@ -177,8 +176,7 @@ static void damaged_configs_do_no_harm(void **state) {
     reference_damage_config("tests/data/tiny-lcm/vae", open_and_run, 200);
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 /* The peak is the last level's input, output and inner activation; convolutions need little more.
  */

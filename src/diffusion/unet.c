@@ -25,8 +25,7 @@ struct unet {
     struct level down[UNET_LEVELS_MAX], mid, up[UNET_LEVELS_MAX];
 };
 
-/* ---- opening ------------------------------------------------------------------------------------
- */
+/* ---- opening -------------------------------------------------------------------------------- */
 
 static int bind_levels(struct binder *b, struct unet *u) {
     const struct unet_config *c = &u->config;
@@ -125,8 +124,7 @@ const struct store *unet_store(const struct unet *u) {
     return u->store;
 }
 
-/* ---- running ------------------------------------------------------------------------------------
- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 static void show(dl_context *cx, const struct unet_tap *tap, const char *name, const float *data,
                  size_t B, size_t H, size_t W, size_t C) {

@@ -59,7 +59,7 @@ struct unet_config {
     const char *class_name;             /* "UNet2DConditionModel" */
     size_t in_channels, out_channels;   /* of the sample and of the result */
     size_t sample_height, sample_width; /* the model's own size in latents; 0: the file has none */
-    size_t cross_attention_dim;         /* what the attentions see, the largest of all levels */
+    size_t cross_attention_dim;         /* width of what the attentions see */
     size_t states_dim;                  /* D: the same, or encoder_hid_dim */
     bool project_states;                /* encoder_hid_dim: from there to cross_attention_dim */
     size_t time_cond_proj_dim;          /* width of unet_condition.timestep_cond, 0: takes none */
@@ -116,7 +116,7 @@ struct unet_condition {
     const float *states;        /* (B,T,D) the text, D = config.states_dim */
     size_t tokens;              /* T */
     const float *timestep_cond; /* (B,time_cond_proj_dim) guidance embedding of LCM, or NULL */
-    const float *class_labels;  /* (B) noise levels, where the config has a class_embedding */
+    const float *class_labels;  /* (B) noise levels for config.class_embedding; NULL: 0 */
     const struct unet_tap *tap; /* or NULL */
 };
 

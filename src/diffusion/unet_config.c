@@ -36,7 +36,7 @@ struct lists {
     bool only_cross[UNET_LEVELS_MAX];
 };
 
-/* ---- what is not supported ------------------------------------------------------------------- */
+/* ---- what is not supported ------------------------------------------------------------------ */
 
 static void refuse_if_true(struct config *file, const char *key) {
     if (config_bool(file, key, false))
@@ -57,8 +57,7 @@ static void refuse_unsupported(struct config *file) {
     refuse_if_true(file, "class_embeddings_concat");
 }
 
-/* ---- single values ----------------------------------------------------------------------------
- */
+/* ---- single values -------------------------------------------------------------------------- */
 
 static enum activation read_activation(struct config *file, const char *key,
                                        enum activation fallback) {
@@ -138,8 +137,7 @@ static void read_embeddings(struct config *file, struct unet_config *out) {
         (float)config_number(file, "resnet_out_scale_factor", 1, 1e-6, 1e6);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------
- */
+/* ---- lists ---------------------------------------------------------------------------------- */
 
 static void check_length(struct config *file, const char *key, size_t length, size_t levels) {
     if (length != levels)
@@ -205,8 +203,7 @@ static void read_lists(struct config *file, struct lists *l) {
             config_bool_list(file, "only_cross_attention", l->only_cross, UNET_LEVELS_MAX, n), n);
 }
 
-/* ---- levels -----------------------------------------------------------------------------------
- */
+/* ---- levels --------------------------------------------------------------------------------- */
 
 /* Sets what the name of a block type says. */
 static void read_type(struct config *file, const char *key, const char *name, bool down,
@@ -229,6 +226,7 @@ static void read_type(struct config *file, const char *key, const char *name, bo
 static void read_levels(struct config *file, const struct lists *l, struct unet_config *out) {
     size_t n = out->levels = l->levels;
 
+    out->cross_attention_dim = (size_t)l->cross_dims[0];
     for (size_t i = 0; i < n; i++) {
         size_t j = n - 1 - i;
         out->down[i] = (struct unet_level){.channels = (size_t)l->channels[i],
@@ -249,8 +247,6 @@ static void read_levels(struct config *file, const struct lists *l, struct unet_
                                          .resample = i + 1 < n};
         read_type(file, "down_block_types", l->down_types[i], true, &out->down[i]);
         read_type(file, "up_block_types", l->up_types[i], false, &out->up[i]);
-        if (out->cross_attention_dim < out->down[i].cross_attention_dim)
-            out->cross_attention_dim = out->down[i].cross_attention_dim;
     }
 }
 
@@ -279,8 +275,7 @@ static void read_mid(struct config *file, struct unet_config *out) {
     out->mid.only_cross_attention = i == 2 && mid_only_cross(file);
 }
 
-/* ---- what must divide --------------------------------------------------------------------------
- */
+/* ---- what must divide ----------------------------------------------------------------------- */
 
 static void check_level(struct config *file, const struct unet_level *level,
                         const struct unet_config *c) {
@@ -300,8 +295,9 @@ static void check_level(struct config *file, const struct unet_level *level,
     if (c->cross_attention_norm && level->cross_attention_dim % CROSS_NORM_GROUPS != 0)
         config_fail(file, "cross_attention_dim", "%zu does not divide by %d groups",
                     level->cross_attention_dim, CROSS_NORM_GROUPS);
-    if (c->project_states && level->cross_attention_dim != c->cross_attention_dim)
-        config_fail(file, "cross_attention_dim", "must be one number with encoder_hid_dim");
+    if (level->cross_attention_dim != c->cross_attention_dim)
+        config_fail(file, "cross_attention_dim", "%zu and %zu; there is one text for all levels",
+                    c->cross_attention_dim, level->cross_attention_dim);
 }
 
 static void check(struct config *file, const struct unet_config *c) {

@@ -6,8 +6,7 @@
 
 static const float layer_norm_eps = 1e-5f;
 
-/* ---- binding -----------------------------------------------------------------------------------
- */
+/* ---- binding -------------------------------------------------------------------------------- */
 
 static void bind_text_embedding(struct binder *b, struct text_embedding *w) {
     size_t D = w->D, outer = bind_enter(b, "add_embedding.");
@@ -45,8 +44,7 @@ void bind_unet_embedding(struct binder *b, struct unet_embedding *w, const struc
                     BIAS_YES);
 }
 
-/* ---- running -----------------------------------------------------------------------------------
- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 /* c (B,D) = mean over tokens of n (B,T,D) + position. */
 static void mean_token(dl_context *cx, float *c, const float *n, const struct tensor *position,
@@ -100,22 +98,21 @@ static void text_embedding_add(dl_context *cx, float *temb, const float *states,
     arena_release(cx, mark);
 }
 
-/* out (B,E) = MLP(sinusoids(times)); one time for all, or one for each. */
+/* out (B,E) = MLP(sinusoids(t)); t: one for all, or times[i]. */
 static void embed_times(dl_context *cx, float *out, const struct timestep_embedding *mlp,
-                        const struct unet_config *c, const float *times, bool each, size_t B,
+                        const struct unet_config *c, float t, const float *times, size_t B,
                         const float *condition) {
     size_t mark = arena_mark(cx);
     float *waves = floats(cx, B * mlp->C); /* (B,C0) */
 
-    for (size_t i = 0; i < B; i++) {
-        float time = planning(cx) ? 0 : times[each ? i : 0];
-        sinusoids(cx, waves + i * mlp->C, time, mlp->C, c->flip_sin_to_cos, c->freq_shift);
-    }
+    for (size_t i = 0; i < B && !planning(cx); i++)
+        sinusoids(waves + i * mlp->C, times ? times[i] : t, mlp->C, c->flip_sin_to_cos,
+                  c->freq_shift);
     timestep_embedding(cx, out, waves, condition, mlp, B);
     arena_release(cx, mark);
 }
 
-/* temb (B,E) += the class's embedding. */
+/* temb (B,E) += the class's embedding; labels (B), NULL for 0. */
 static void class_embedding_add(dl_context *cx, float *temb, const struct unet_embedding *w,
                                 const float *labels, size_t B) {
     const struct unet_config *c = w->config;
@@ -123,13 +120,12 @@ static void class_embedding_add(dl_context *cx, float *temb, const struct unet_e
     float *class = floats(cx, B * E); /* (B,E) */
 
     if (c->class_embedding == CLASS_TIMESTEP)
-        embed_times(cx, class, &w->class_mlp, c, labels, true, B, NULL);
-    else if (!planning(cx))
-        for (size_t i = 0; i < B; i++) {
-            float last = (float)(c->num_class_embeds - 1);
-            float row = labels[i] < last ? labels[i] : last; /* also without this, no stray read */
-            op_embedding_row(cx, class + i * E, &w->class_table, row > 0 ? (size_t)row : 0);
-        }
+        embed_times(cx, class, &w->class_mlp, c, 0, labels, B, NULL);
+    for (size_t i = 0; i < B && c->class_embedding == CLASS_TABLE && !planning(cx); i++) {
+        float label = labels ? labels[i] : 0, last = (float)(c->num_class_embeds - 1);
+        size_t row = label > 0 ? (size_t)(label < last ? label : last) : 0; /* no stray read */
+        op_embedding_row(cx, class + i * E, &w->class_table, row);
+    }
     op_add(cx, temb, class, B * E);
     arena_release(cx, mark);
 }
@@ -138,7 +134,7 @@ void embed_time(dl_context *cx, float *temb, const struct unet_embedding *w, flo
                 size_t B, const struct unet_condition *condition) {
     const struct unet_config *c = w->config;
 
-    embed_times(cx, temb, &w->time, c, &timestep, false, B, condition->timestep_cond);
+    embed_times(cx, temb, &w->time, c, timestep, NULL, B, condition->timestep_cond);
     if (condition->tap && !planning(cx))
         condition->tap->fn(condition->tap->user, "time_embedding", temb, B, 1, 1,
                            c->time_embed_dim);

@@ -33,8 +33,7 @@ struct unet_embedding {
     bool project_states;
 };
 
-/* Binds time_embedding, class_embedding, add_embedding, encoder_hid_proj, as the config has them.
- */
+/* Binds time_embedding, class_embedding, add_embedding, encoder_hid_proj: what the config has. */
 void bind_unet_embedding(struct binder *b, struct unet_embedding *w, const struct unet_config *c);
 
 /* temb (B,E). */

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- binding -----------------------------------------------------------------------------------
- */
+/* ---- binding -------------------------------------------------------------------------------- */
 
 static int allocate_level(struct binder *b, struct level *w, const struct unet_level *config,
                           size_t resnet_count) {
@@ -148,8 +147,7 @@ void level_free(struct level *w) {
     free(w->resnets);
 }
 
-/* ---- running -----------------------------------------------------------------------------------
- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 void state_next(dl_context *cx, struct unet_state *s, size_t H, size_t W, size_t C) {
     s->x.mark = arena_mark(cx);

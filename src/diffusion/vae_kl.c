@@ -36,8 +36,7 @@ struct kl_decoder {
     struct norm norm;
 };
 
-/* ---- config -------------------------------------------------------------------------------------
- */
+/* ---- config --------------------------------------------------------------------------------- */
 
 static enum activation read_act(struct config *file) {
     static const char *const names[] = {"silu", "swish", "gelu", "relu", NULL};
@@ -101,8 +100,7 @@ static int configure(dl_context *cx, struct config *file, struct vae *vae) {
     return file->status;
 }
 
-/* ---- weights ------------------------------------------------------------------------------------
- */
+/* ---- weights -------------------------------------------------------------------------------- */
 
 static void bind_mid(struct binder *b, struct kl_decoder *d, size_t C) {
     for (size_t i = 0; i < 2; i++) {
@@ -162,8 +160,7 @@ static void free_decoder(void *decoder) {
     free(d);
 }
 
-/* ---- decoding -----------------------------------------------------------------------------------
- */
+/* ---- decoding ------------------------------------------------------------------------------- */
 
 /* x (H,W,N) from x (H,W,K): its new place, at the arena's `mark`, where it also lies now. */
 static float *run_resnet(dl_context *cx, float *x, const struct resnet *w, size_t mark, size_t H,

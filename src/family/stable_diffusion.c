@@ -72,6 +72,11 @@ static int open_unet(dl_context *cx, dl_model *model, const struct config *index
     free(dir);
     DL_TRY(status);
     const struct unet_config *u = unet_config(parts->unet);
+    if (u->class_embedding != CLASS_NONE || u->text_embedding || u->project_states)
+        return fail(cx, DL_MODEL,
+                    "%s/unet/config.json: class_embed_type, num_class_embeds, addition_embed_type "
+                    "and encoder_hid_dim must be null in a Stable Diffusion pipeline",
+                    model->path);
     if (u->cross_attention_dim != model->encoder->hidden_size)
         return fail(cx, DL_MODEL,
                     "%s/unet/config.json: cross_attention_dim is %zu, the text encoder's "

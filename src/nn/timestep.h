@@ -9,8 +9,7 @@
  * Vaswani et al. 2017, section 3.5):
  *     w_i = exp(-ln(10000) i / (C/2 - freq_shift))      out = [sin(t w) | cos(t w)]
  * cosines_first swaps the halves; an odd C is filled up with 0. t may be fractional. */
-void sinusoids(dl_context *cx, float *out, float t, size_t C, bool cosines_first,
-               double freq_shift);
+void sinusoids(float *out, float t, size_t C, bool cosines_first, double freq_shift);
 
 /* out (B,E) = post_act(W2 act(W1 (x + Wc condition))): diffusers' TimestepEmbedding. */
 struct timestep_embedding {
