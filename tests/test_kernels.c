@@ -1,0 +1,708 @@
+/* Every operation of kernels/ops.h with every kernel table that this machine runs, against plain
+ * loops in double precision: odd sizes, all weight dtypes, all epilogues. Each call is planned and
+ * then made in an arena of exactly the planned size. Results must not depend on the number of
+ * threads, nor an item's result on the batch it is in: to the bit. */
+#include "kernels/kernels.h" /* before cmocka.h, whose `fail` is a macro */
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const names[] = {"ref", "avx2", "avx512", "neon"};
+static dl_context cx;
+
+/* Runs `call` in plan mode, reserves what was planned, runs it. */
+#define PLANNED(call)                                                                              \
+    do {                                                                                           \
+        arena_plan(&cx);                                                                           \
+        call;                                                                                      \
+        assert_int_equal(arena_reserve(&cx, "test"), DL_OK);                                       \
+        call;                                                                                      \
+        assert_int_equal(cx.arena.used, 0);                                                        \
+        arena_free(&cx);                                                                           \
+    } while (0)
+
+/* for every table of this machine: { ... } */
+#define EACH_TABLE                                                                                 \
+    for (size_t table = 0; table < sizeof names / sizeof *names; table++)                          \
+        if ((cx.kernels = kernels_choose(names[table])) != NULL)
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static uint32_t random_state = 1;
+
+static float uniform(void) { /* in [-1, 1) */
+    random_state = random_state * 1664525u + 1013904223u;
+    return (float)(random_state >> 8) * 0x1p-23f - 1.0f;
+}
+
+static float *numbers(size_t n) {
+    float *x = malloc((n ? n : 1) * sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = uniform();
+    return x;
+}
+
+static double *doubles(size_t n) {
+    double *x = calloc(n ? n : 1, sizeof *x);
+    assert_non_null(x);
+    return x;
+}
+
+/* The largest difference, as a share of the largest expected value, is at most `tolerance`. */
+static void check(const char *what, const float *actual, const double *expected, size_t n,
+                  double tolerance) {
+    double top = 0.0, worst = 0.0;
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        top = fmax(top, fabs(expected[i]));
+    for (size_t i = 0; i < n; i++) {
+        double difference = fabs((double)actual[i] - expected[i]);
+        if (!(difference <= worst)) {
+            worst = difference;
+            at = i;
+        }
+    }
+    if (!(worst <= tolerance * top))
+        fail_msg("%s, %s: element %zu of %zu is %.9g, expected %.9g (largest %g)", what,
+                 cx.kernels->name, at, n, (double)actual[at], expected[at], top);
+}
+
+static void check_bits(const char *what, const float *actual, const float *expected, size_t n) {
+    if (memcmp(actual, expected, n * sizeof *actual) != 0)
+        fail_msg("%s, %s: other bits", what, cx.kernels->name);
+}
+
+/* ---- 16-bit weights -------------------------------------------------------------------------- */
+
+/* The nearest bf16 (to zero) and f16 (exponent in the normal range) of x, and x made equal to it. */
+static uint16_t narrow(float *x, enum dtype dtype) {
+    uint32_t bits;
+    memcpy(&bits, x, sizeof bits);
+    if (dtype == DTYPE_BF16) {
+        bits &= 0xffff0000u;
+        memcpy(x, &bits, sizeof bits);
+        return (uint16_t)(bits >> 16);
+    }
+    bits &= 0xffffe000u;
+    uint32_t exponent = (bits >> 23) & 255u;
+    if (exponent < 113)
+        bits = 0;
+    memcpy(x, &bits, sizeof bits);
+    return bits == 0 ? 0
+                     : (uint16_t)(((bits >> 16) & 0x8000u) | ((exponent - 112) << 10) |
+                                  ((bits >> 13) & 0x3ffu));
+}
+
+/* A weight of that dtype and the same values in f32. */
+static struct tensor weight(float *values, size_t n, enum dtype dtype) {
+    struct tensor w = {.name = "w", .dtype = dtype, .data = values};
+    if (dtype != DTYPE_F32) {
+        uint16_t *half = malloc(n * sizeof *half);
+        assert_non_null(half);
+        for (size_t i = 0; i < n; i++)
+            half[i] = narrow(&values[i], dtype);
+        w.data = half;
+    }
+    return w;
+}
+
+static void free_weight(struct tensor *w, float *values) {
+    if (w->data != values)
+        free((void *)(uintptr_t)w->data);
+    free(values);
+}
+
+/* ---- definitions ----------------------------------------------------------------------------- */
+
+static double activated(double x, enum activation act) {
+    switch (act) {
+    case ACT_SILU:
+        return x / (1.0 + exp(-x));
+    case ACT_GELU:
+        return 0.5 * x * erfc(-x / sqrt(2.0));
+    case ACT_GELU_TANH:
+        return 0.5 * x * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+    case ACT_QUICK_GELU:
+        return x / (1.0 + exp(-1.702 * x));
+    case ACT_RELU:
+        return x > 0.0 ? x : 0.0;
+    case ACT_NONE:
+        break;
+    }
+    return x;
+}
+
+static double finished(double x, const struct epilogue *ep, size_t m, size_t n, size_t N) {
+    if (!ep)
+        return x;
+    x = activated(x + (ep->bias ? (double)ep->bias[n] : 0.0), ep->act);
+    return x + (ep->residual ? (double)ep->residual[m * N + n] : 0.0);
+}
+
+/* As op_conv2d; a linear layer is a 1x1 convolution of an M x 1 picture. */
+static void define_conv(double *y, const float *x, const float *w, size_t N, size_t K, size_t k,
+                        const struct conv_shape *s, const struct epilogue *ep) {
+    size_t H = s->up_H ? s->up_H : s->H, W = s->up_W ? s->up_W : s->W;
+    size_t pads = s->pad_before + s->pad_after, m = 0;
+    for (size_t b = 0; b < s->B; b++)
+        for (size_t i = 0; i * s->stride + k <= H + pads; i++)
+            for (size_t j = 0; j * s->stride + k <= W + pads; j++, m++)
+                for (size_t n = 0; n < N; n++) {
+                    double sum = 0.0;
+                    for (size_t p = 0; p < k; p++)
+                        for (size_t q = 0; q < k; q++) {
+                            size_t h = i * s->stride + p - s->pad_before;
+                            size_t v = j * s->stride + q - s->pad_before;
+                            if (h >= H || v >= W) /* also below 0, which wraps */
+                                continue;
+                            const float *in =
+                                x + ((b * s->H + h * s->H / H) * s->W + v * s->W / W) * K;
+                            for (size_t c = 0; c < K; c++)
+                                sum += (double)in[c] * (double)w[((n * K + c) * k + p) * k + q];
+                        }
+                    y[m * N + n] = finished(sum, ep, m, n, N);
+                }
+}
+
+static double score(const float *q, const float *k, const struct attention_shape *s, size_t b,
+                    size_t a, size_t i, size_t j) {
+    double sum = 0.0;
+    size_t d = s->head_dim, D = s->heads * d;
+    if (s->causal && j > i)
+        return -INFINITY;
+    for (size_t c = 0; c < d; c++)
+        sum += (double)q[(b * s->queries + i) * D + a * d + c] *
+               (double)k[(b * s->keys + j) * D + a * d + c];
+    sum *= (double)s->scale;
+    sum += s->bias ? (double)s->bias[(a * s->queries + i) * s->keys + j] : 0.0;
+    return sum + (s->key_bias ? (double)s->key_bias[b * s->keys + j] : 0.0);
+}
+
+static void define_attention(double *y, const float *q, const float *k, const float *v,
+                             const struct attention_shape *s) {
+    size_t d = s->head_dim, D = s->heads * d;
+    double *p = doubles(s->keys);
+    for (size_t b = 0; b < s->batch; b++)
+        for (size_t a = 0; a < s->heads; a++)
+            for (size_t i = 0; i < s->queries; i++) {
+                double max = -INFINITY, sum = 0.0;
+                for (size_t j = 0; j < s->keys; j++)
+                    max = fmax(max, p[j] = score(q, k, s, b, a, i, j));
+                for (size_t j = 0; j < s->keys; j++)
+                    sum += p[j] = exp(p[j] - max);
+                for (size_t c = 0; c < d; c++) {
+                    double out = 0.0;
+                    for (size_t j = 0; j < s->keys; j++)
+                        out += p[j] / sum * (double)v[(b * s->keys + j) * D + a * d + c];
+                    y[(b * s->queries + i) * D + a * d + c] = out;
+                }
+            }
+    free(p);
+}
+
+/* ---- matrix product -------------------------------------------------------------------------- */
+
+static const enum activation activations[] = {ACT_NONE,      ACT_SILU,       ACT_GELU,
+                                              ACT_GELU_TANH, ACT_QUICK_GELU, ACT_RELU};
+
+static void linear_case(size_t M, size_t N, size_t K, enum dtype dtype, enum activation act,
+                        bool bias, bool residual, bool in_place) {
+    float *x = numbers(M * K), *values = numbers(N * K), *b = numbers(N), *r = numbers(M * N);
+    float *y = malloc(M * N * sizeof *y);
+    double *expected = doubles(M * N);
+    char what[128];
+    struct tensor w = weight(values, N * K, dtype);
+    struct conv_shape rows = {.B = 1, .H = M, .W = 1, .stride = 1};
+    struct epilogue ep = {bias ? b : NULL, residual ? r : NULL, act};
+    w.ndim = 2, w.shape[0] = N, w.shape[1] = K;
+    define_conv(expected, x, values, N, K, 1, &rows, &ep);
+    EACH_TABLE {
+        for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
+            snprintf(what, sizeof what, "linear %zux%zux%zu %s act %d, %d threads", M, N, K,
+                     dtype_name(dtype), act, cx.threads);
+            if (in_place) {
+                arena_plan(&cx);
+                ep.residual = y;
+                op_linear(&cx, y, x, &w, M, &ep);
+                assert_int_equal(arena_reserve(&cx, "test"), DL_OK);
+                memcpy(y, r, M * N * sizeof *y);
+                op_linear(&cx, y, x, &w, M, &ep);
+                arena_free(&cx);
+            } else
+                PLANNED(op_linear(&cx, y, x, &w, M, bias || residual || act ? &ep : NULL));
+            check(what, y, expected, M * N, 3e-6);
+        }
+    }
+    free_weight(&w, values);
+    free(x), free(b), free(r), free(y), free(expected);
+}
+
+static void linear_sizes(void **state) {
+    (void)state;
+    static const size_t sizes[][3] = {{1, 1, 1},    {1, 33, 5},    {2, 7, 321},  {3, 64, 700},
+                                      {13, 31, 16}, {14, 32, 320}, {15, 33, 17}, {29, 65, 641},
+                                      {77, 95, 40}, {150, 3, 48},  {5, 470, 9}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        linear_case(sizes[i][0], sizes[i][1], sizes[i][2], DTYPE_F32, ACT_NONE, false, false,
+                    false);
+}
+
+static void linear_dtypes_and_epilogues(void **state) {
+    (void)state;
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t a = 0; a < sizeof activations / sizeof *activations; a++) {
+            linear_case(17, 37, 53, dtypes[i], activations[a], true, a % 2, false);
+            linear_case(16, 35, 330, dtypes[i], activations[a], a % 2, true, true);
+        }
+}
+
+/* Row m of a product is the same whatever M: the time embedding of a batch of 1 and of 2, a text of
+ * 77 tokens beside another. */
+static void rows_do_not_depend_on_their_number(void **state) {
+    (void)state;
+    enum { M = 61, N = 45, K = 333 };
+    float *x = numbers(M * K), *values = numbers(N * K);
+    float *all = malloc(M * N * sizeof *all), *one = malloc(M * N * sizeof *one);
+    struct tensor w = {.dtype = DTYPE_F32, .ndim = 2, .shape = {N, K}, .data = values};
+    struct epilogue ep = {values, NULL, ACT_GELU};
+    EACH_TABLE {
+        cx.threads = 2;
+        PLANNED(op_linear(&cx, all, x, &w, M, &ep));
+        for (size_t m = 0; m < M; m += 7) {
+            cx.threads = m % 2 ? 3 : 1;
+            PLANNED(op_linear(&cx, one, x + m * K, &w, m % 3 + 1, &ep));
+            check_bits("rows", one, all + m * N, (m % 3 + 1) * N);
+        }
+    }
+    free(x), free(values), free(all), free(one);
+}
+
+/* Inputs that are not numbers come out as such: a broken model is seen, not hidden. */
+static void nan_passes_through(void **state) {
+    (void)state;
+    EACH_TABLE {
+        float x[19], y[19];
+        cx.threads = 1;
+        for (size_t a = 0; a < sizeof activations / sizeof *activations; a++) {
+            for (size_t i = 0; i < 19; i++)
+                x[i] = i % 5 ? NAN : 1.0f;
+            op_activate(&cx, y, x, 19, activations[a]);
+            for (size_t i = 0; i < 19; i++)
+                if (activations[a] != ACT_RELU || names[table][0] != 'r')
+                    assert_int_equal(isnan(y[i]) != 0, i % 5 != 0);
+        }
+    }
+}
+
+/* ---- convolution ----------------------------------------------------------------------------- */
+
+static void conv_case(const struct conv_shape *s, size_t N, size_t K, size_t k, enum dtype dtype,
+                      enum activation act, bool residual) {
+    size_t H = s->up_H ? s->up_H : s->H, W = s->up_W ? s->up_W : s->W;
+    size_t pads = s->pad_before + s->pad_after;
+    size_t P = ((H + pads - k) / s->stride + 1) * ((W + pads - k) / s->stride + 1);
+    size_t n = s->B * P * N, item = s->H * s->W * K;
+    float *x = numbers(s->B * item), *values = numbers(N * K * k * k), *b = numbers(N);
+    float *r = numbers(n), *y = malloc(n * sizeof *y), *first = malloc(n * sizeof *first);
+    double *expected = doubles(n);
+    char what[128];
+    struct tensor w = weight(values, N * K * k * k, dtype);
+    struct epilogue ep = {b, residual ? r : NULL, act};
+    w.ndim = 4, w.shape[0] = N, w.shape[1] = K, w.shape[2] = w.shape[3] = k;
+    define_conv(expected, x, values, N, K, k, s, &ep);
+    EACH_TABLE {
+        for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
+            snprintf(what, sizeof what, "conv %zux%zux%zu %zu<-%zu k %zu stride %zu %s", s->B,
+                     s->H, s->W, N, K, k, s->stride, dtype_name(dtype));
+            PLANNED(op_conv2d(&cx, y, x, &w, s, &ep));
+            check(what, y, expected, n, 3e-6);
+            if (cx.threads == 1)
+                memcpy(first, y, n * sizeof *y);
+            check_bits(what, y, first, n);
+        }
+        struct conv_shape single = *s;
+        single.B = 1;
+        for (size_t i = 0; i < s->B; i++) {
+            struct epilogue one = {b, residual ? r + i * P * N : NULL, act};
+            PLANNED(op_conv2d(&cx, y, x + i * item, &w, &single, &one));
+            check_bits(what, y, first + i * P * N, P * N);
+        }
+    }
+    free_weight(&w, values);
+    free(x), free(b), free(r), free(y), free(first), free(expected);
+}
+
+static void convolutions(void **state) {
+    (void)state;
+    struct conv_shape s = {.B = 2, .H = 7, .W = 5, .stride = 1, .pad_before = 1, .pad_after = 1};
+    conv_case(&s, 33, 4, 3, DTYPE_F32, ACT_NONE, false);
+    conv_case(&s, 40, 70, 3, DTYPE_F32, ACT_SILU, true);
+    conv_case(&s, 3, 33, 3, DTYPE_F16, ACT_NONE, false);
+    conv_case(&s, 17, 32, 3, DTYPE_BF16, ACT_RELU, true);
+    s.stride = 2;
+    conv_case(&s, 9, 31, 3, DTYPE_F32, ACT_NONE, false);
+    s.pad_before = 0; /* the autoencoder's downsampling */
+    conv_case(&s, 9, 5, 3, DTYPE_F32, ACT_NONE, false);
+    s.stride = 1, s.pad_after = 0;
+    conv_case(&s, 9, 5, 3, DTYPE_F32, ACT_NONE, false);
+    conv_case(&s, 35, 341, 1, DTYPE_F32, ACT_GELU, true);
+    s.stride = 2;
+    conv_case(&s, 35, 34, 1, DTYPE_F16, ACT_NONE, true);
+}
+
+static void enlarging_convolutions(void **state) {
+    (void)state;
+    struct conv_shape s = {.B = 2, .H = 4, .W = 3, .stride = 1, .pad_before = 1, .pad_after = 1,
+                           .up_H = 8, .up_W = 6};
+    conv_case(&s, 20, 18, 3, DTYPE_F32, ACT_NONE, false);
+    s.up_H = 7, s.up_W = 5; /* to the size of a skip connection with odd sides */
+    conv_case(&s, 20, 18, 3, DTYPE_F32, ACT_NONE, false);
+    s.up_H = 4, s.up_W = 11;
+    conv_case(&s, 20, 18, 1, DTYPE_BF16, ACT_NONE, false);
+}
+
+/* A picture of one pixel sees nothing but padding around it. */
+static void smallest_picture(void **state) {
+    (void)state;
+    struct conv_shape s = {.B = 1, .H = 1, .W = 1, .stride = 1, .pad_before = 1, .pad_after = 1};
+    conv_case(&s, 2, 1, 3, DTYPE_F32, ACT_NONE, false);
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+static void attention_case(struct attention_shape s, bool bias, bool key_bias) {
+    size_t D = s.heads * s.head_dim, n = s.batch * s.queries * D, m = s.batch * s.keys * D;
+    float *q = numbers(n), *k = numbers(m), *v = numbers(m);
+    float *b = numbers(s.heads * s.queries * s.keys), *kb = numbers(s.batch * s.keys);
+    float *y = malloc(n * sizeof *y), *first = malloc(n * sizeof *first);
+    double *expected = doubles(n);
+    char what[128];
+    for (size_t i = 1; i < s.batch * s.keys; i += 3)
+        kb[i] = -1e9f; /* masked, as padding is; the first key of an item never is */
+    for (size_t i = 0; i < s.batch; i++)
+        kb[i * s.keys] = 0.0f;
+    s.bias = bias ? b : NULL;
+    s.key_bias = key_bias ? kb : NULL;
+    define_attention(expected, q, k, v, &s);
+    EACH_TABLE {
+        snprintf(what, sizeof what, "attention %zux%zu %zux%zu d %zu%s", s.batch, s.heads,
+                 s.queries, s.keys, s.head_dim, s.causal ? " causal" : "");
+        for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
+            PLANNED(op_attention(&cx, y, q, k, v, &s));
+            check(what, y, expected, n, 3e-6);
+            if (cx.threads == 1)
+                memcpy(first, y, n * sizeof *y);
+            check_bits(what, y, first, n);
+        }
+        struct attention_shape one = s;
+        one.batch = 1;
+        for (size_t i = 0; i < s.batch; i++) {
+            one.key_bias = key_bias ? kb + i * s.keys : NULL;
+            size_t item = i * s.keys * D;
+            PLANNED(op_attention(&cx, y, q + i * s.queries * D, k + item, v + item, &one));
+            check_bits(what, y, first + i * s.queries * D, s.queries * D);
+        }
+    }
+    free(q), free(k), free(v), free(b), free(kb), free(y), free(first), free(expected);
+}
+
+static void attentions(void **state) {
+    (void)state;
+    attention_case((struct attention_shape){.batch = 2, .heads = 3, .queries = 33, .keys = 77,
+                                            .head_dim = 40, .scale = 0.158f}, false, false);
+    attention_case((struct attention_shape){.batch = 1, .heads = 2, .queries = 77, .keys = 77,
+                                            .head_dim = 64, .scale = 0.125f, .causal = true},
+                   false, false);
+    attention_case((struct attention_shape){.batch = 2, .heads = 1, .queries = 1, .keys = 1,
+                                            .head_dim = 1, .scale = 1.0f}, false, false);
+    attention_case((struct attention_shape){.batch = 2, .heads = 2, .queries = 9, .keys = 11,
+                                            .head_dim = 7, .scale = 1.0f}, true, true);
+    attention_case((struct attention_shape){.batch = 1, .heads = 1, .queries = 35, .keys = 50,
+                                            .head_dim = 331, .scale = 0.05f}, false, true);
+}
+
+/* More queries than a task, more keys than a tile; causal across tiles. */
+static void long_attentions(void **state) {
+    (void)state;
+    attention_case((struct attention_shape){.batch = 1, .heads = 1, .queries = 301, .keys = 700,
+                                            .head_dim = 8, .scale = 3.0f}, false, false);
+    attention_case((struct attention_shape){.batch = 2, .heads = 1, .queries = 600, .keys = 600,
+                                            .head_dim = 5, .scale = 2.0f, .causal = true},
+                   false, false);
+}
+
+/* Scores far apart must not overflow, and a first tile that is masked whole must not count. */
+static void attention_extremes(void **state) {
+    (void)state;
+    enum { KEYS = 600, D = 3 };
+    float *q = numbers(D), *k = numbers(KEYS * D), *v = numbers(KEYS * D), y[D];
+    float *mask = numbers(KEYS);
+    double expected[D];
+    struct attention_shape s = {1, 1, 1, KEYS, D, 1e4f, false, NULL, mask};
+    for (size_t i = 0; i < KEYS; i++)
+        mask[i] = i < KEYS - 10 ? -INFINITY : 0.0f;
+    define_attention(expected, q, k, v, &s);
+    EACH_TABLE {
+        cx.threads = 1;
+        PLANNED(op_attention(&cx, y, q, k, v, &s));
+        check("masked attention", y, expected, D, 3e-6);
+    }
+    free(q), free(k), free(v), free(mask);
+}
+
+/* ---- norms ----------------------------------------------------------------------------------- */
+
+static void norm_rows(void **state) {
+    (void)state;
+    static const size_t widths[] = {1, 5, 16, 33, 320, 771};
+    enum { M = 5 };
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        size_t C = widths[i];
+        float *x = numbers(M * C), *w = numbers(C), *b = numbers(C);
+        float *y = malloc(M * C * sizeof *y);
+        double *layer = doubles(M * C), *rms = doubles(M * C);
+        for (size_t m = 0; m < M; m++) {
+            double mean = 0.0, squares = 0.0, var = 0.0;
+            for (size_t c = 0; c < C; c++) {
+                x[m * C + c] += (float)m * 3.0f;
+                mean += (double)x[m * C + c] / (double)C;
+                squares += (double)x[m * C + c] * (double)x[m * C + c] / (double)C;
+            }
+            for (size_t c = 0; c < C; c++)
+                var += pow((double)x[m * C + c] - mean, 2.0) / (double)C;
+            for (size_t c = 0; c < C; c++) {
+                double value = (double)x[m * C + c], factor = (double)w[c];
+                layer[m * C + c] = (value - mean) / sqrt(var + 1e-5) * factor + (double)b[c];
+                rms[m * C + c] = value / sqrt(squares + 1e-6) * factor;
+            }
+        }
+        EACH_TABLE {
+            for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
+                PLANNED(op_layer_norm(&cx, y, x, w, b, M, C, 1e-5f));
+                check("layer norm", y, layer, M * C, 3e-6);
+                memcpy(y, x, M * C * sizeof *y);
+                op_layer_norm(&cx, y, y, w, b, M, C, 1e-5f);
+                check("layer norm in place", y, layer, M * C, 3e-6);
+                PLANNED(op_rms_norm(&cx, y, x, w, M, C, 1e-6f));
+                check("RMS norm", y, rms, M * C, 1e-6);
+            }
+        }
+        free(x), free(w), free(b), free(y), free(layer), free(rms);
+    }
+}
+
+static void group_norm_case(size_t B, size_t P, size_t C, size_t groups, bool scaled,
+                            enum activation act) {
+    size_t n = B * P * C, G = C / groups;
+    float *x = numbers(n), *w = numbers(C), *b = numbers(C), *scale = numbers(B * C);
+    float *shift = numbers(B * C), *y = malloc(n * sizeof *y), *first = malloc(n * sizeof *first);
+    double *expected = doubles(n);
+    for (size_t i = 0; i < n; i++)
+        x[i] += (float)(i % C) * 0.5f; /* channels of unlike means */
+    for (size_t i = 0; i < B * groups; i++) {
+        const float *from = x + i / groups * P * C + i % groups * G;
+        double mean = 0.0, var = 0.0, count = (double)(P * G);
+        for (size_t p = 0; p < P * G; p++)
+            mean += (double)from[p / G * C + p % G] / count;
+        for (size_t p = 0; p < P * G; p++)
+            var += pow((double)from[p / G * C + p % G] - mean, 2.0) / count;
+        for (size_t p = 0; p < P * G; p++) {
+            size_t c = i % groups * G + p % G, item = i / groups;
+            double value = ((double)from[p / G * C + p % G] - mean) / sqrt(var + 1e-5);
+            value = value * (double)w[c] + (double)b[c];
+            if (scaled)
+                value = value * (1.0 + (double)scale[item * C + c]) + (double)shift[item * C + c];
+            expected[(item * P + p / G) * C + c] = activated(value, act);
+        }
+    }
+    const float *s = scaled ? scale : NULL, *t = scaled ? shift : NULL;
+    EACH_TABLE {
+        for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
+            PLANNED(op_group_norm(&cx, y, x, w, b, s, t, B, P, C, groups, 1e-5f, act));
+            check("group norm", y, expected, n, 3e-6);
+            if (cx.threads == 1)
+                memcpy(first, y, n * sizeof *y);
+            check_bits("group norm", y, first, n);
+        }
+        for (size_t i = 0; i < B; i++) {
+            size_t item = i * P * C;
+            PLANNED(op_group_norm(&cx, y, x + item, w, b, s ? s + i * C : NULL,
+                                  t ? t + i * C : NULL, 1, P, C, groups, 1e-5f, act));
+            check_bits("group norm of one item", y, first + item, P * C);
+        }
+    }
+    free(x), free(w), free(b), free(scale), free(shift), free(y), free(first), free(expected);
+}
+
+static void group_norms(void **state) {
+    (void)state;
+    group_norm_case(2, 35, 40, 4, false, ACT_NONE);
+    group_norm_case(1, 3, 6, 3, true, ACT_SILU); /* two values alone may lie ill: x - mean cancels */
+    group_norm_case(2, 1100, 33, 11, true, ACT_SILU);
+    group_norm_case(3, 9, 64, 32, false, ACT_GELU);
+}
+
+/* ---- elements -------------------------------------------------------------------------------- */
+
+static void activations_are_accurate(void **state) {
+    (void)state;
+    enum { N = 6007 };
+    float *x = numbers(N), *y = malloc(N * sizeof *y);
+    for (size_t i = 0; i < N; i++)
+        x[i] = i < 6000 ? ((float)i - 3000.0f) * 0.01f : x[i] * 1e30f;
+    EACH_TABLE {
+        cx.threads = 2;
+        for (size_t a = 0; a < sizeof activations / sizeof *activations; a++) {
+            PLANNED(op_activate(&cx, y, x, N, activations[a]));
+            for (size_t i = 0; i < N; i++) {
+                double expected = activated((double)x[i], activations[a]);
+                double limit = 3e-7 * fabs((double)x[i]);
+                if (!(fabs((double)y[i] - expected) <= limit))
+                    fail_msg("activation %d of %.9g, %s: %.9g, expected %.9g", activations[a],
+                             (double)x[i], cx.kernels->name, (double)y[i], expected);
+            }
+        }
+    }
+    free(x), free(y);
+}
+
+static void elements_and_moves(void **state) {
+    (void)state;
+    enum { B = 2, P = 71, C = 37, N = B * P * C, HALF = 18 };
+    float *x = numbers(N), *z = numbers(N), *y = malloc(N * sizeof *y), *back = numbers(N);
+    double *expected = doubles(N);
+    EACH_TABLE {
+        for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
+            for (size_t i = 0; i < N; i++)
+                expected[i] = (double)y[i];
+            for (size_t i = 0; i < B * P; i++)
+                for (size_t c = 0; c < HALF; c++)
+                    expected[i * HALF + c] = (double)x[i * 2 * HALF + c] *
+                                             activated((double)x[i * 2 * HALF + HALF + c], ACT_GELU);
+            PLANNED(op_gated(&cx, y, x, B * P, HALF, ACT_GELU));
+            check("gated", y, expected, B * P * HALF, 1e-6);
+
+            memcpy(y, x, N * sizeof *y);
+            op_add(&cx, y, z, N);
+            op_scale(&cx, y, 0.5f, N);
+            op_add_channels(&cx, y, z, B, P, C);
+            for (size_t i = 0; i < N; i++)
+                expected[i] = ((double)x[i] + (double)z[i]) / 2.0 +
+                              (double)z[i / (P * C) * C + i % C];
+            check("sums", y, expected, N, 1e-6);
+
+            op_to_channels_first(&cx, y, x, B, C, P);
+            for (size_t i = 0; i < N; i++)
+                expected[(i / (P * C) * C + i % C) * P + i / C % P] = (double)x[i];
+            check("channels first", y, expected, N, 0.0);
+            op_to_channels_last(&cx, back, y, B, C, P);
+            check_bits("channels last", back, x, N);
+
+            op_concat(&cx, y, x, 5, z, C - 5, P);
+            for (size_t i = 0; i < P * C; i++)
+                expected[i] = i % C < 5 ? (double)x[i / C * 5 + i % C]
+                                        : (double)z[i / C * (C - 5) + i % C - 5];
+            check("concatenation", y, expected, P * C, 0.0);
+        }
+    }
+    free(x), free(z), free(y), free(back), free(expected);
+}
+
+/* Every f16 and bf16 that is a number, infinity included. */
+static void widening(void **state) {
+    (void)state;
+    enum { N = 65536 };
+    uint16_t *half = malloc(N * sizeof *half);
+    float *y = malloc(N * sizeof *y);
+    for (size_t i = 0; i < N; i++)
+        half[i] = (uint16_t)i;
+    EACH_TABLE {
+        cx.threads = 1;
+        for (size_t skip = 0; skip < 2; skip++) { /* unaligned as well */
+            op_widen(&cx, y, half + skip, DTYPE_F16, N - skip);
+            for (size_t i = skip; i < N; i++) {
+                size_t exponent = i >> 10 & 31, fraction = i & 1023;
+                double value = exponent ? ldexp(1024.0 + (double)fraction, (int)exponent - 25)
+                                        : ldexp((double)fraction, -24);
+                value = exponent == 31 ? INFINITY : value;
+                value = i >> 15 ? -value : value;
+                if (exponent == 31 && fraction)
+                    assert_true(isnan(y[i - skip]));
+                else if ((double)y[i - skip] != value)
+                    fail_msg("f16 %zx, %s: %g, expected %g", i, cx.kernels->name,
+                             (double)y[i - skip], value);
+            }
+            op_widen(&cx, y, half + skip, DTYPE_BF16, N - skip);
+            for (size_t i = skip; i < N; i++) {
+                uint32_t bits;
+                memcpy(&bits, &y[i - skip], sizeof bits);
+                if (!isnan(y[i - skip]))
+                    assert_int_equal(bits, i << 16);
+            }
+        }
+        float row[3];
+        struct tensor table_of_rows = {
+            .dtype = DTYPE_BF16, .ndim = 2, .shape = {N / 3, 3}, .data = half};
+        op_embedding_row(&cx, row, &table_of_rows, 5000);
+        uint32_t bits;
+        memcpy(&bits, &row[2], sizeof bits);
+        assert_int_equal(bits, 15002u << 16);
+    }
+    free(half), free(y);
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static void tables_are_chosen_by_name(void **state) {
+    (void)state;
+    assert_null(kernels_choose("mmx"));
+    assert_null(kernels_choose(""));
+    assert_string_equal(kernels_choose("ref")->name, "ref");
+    assert_non_null(kernels_choose(NULL));
+    EACH_TABLE assert_string_equal(cx.kernels->name, names[table]);
+}
+
+/* The planned work is the number of multiply-adds. */
+static void work_is_counted(void **state) {
+    (void)state;
+    struct tensor w = {.dtype = DTYPE_F32, .ndim = 4, .shape = {6, 5, 3, 3}};
+    struct conv_shape s = {.B = 2, .H = 8, .W = 4, .stride = 1, .pad_before = 1, .pad_after = 1};
+    struct attention_shape a = {2, 3, 7, 11, 5, 1.0f, false, NULL, NULL};
+    cx.threads = 2;
+    cx.kernels = kernels_choose(NULL);
+    arena_plan(&cx);
+    op_conv2d(&cx, NULL, NULL, &w, &s, NULL);
+    op_attention(&cx, NULL, NULL, NULL, NULL, &a);
+    assert_float_equal(cx.arena.work, 64 * 6 * 45 + 2 * 6 * 77 * 5, 0.0);
+    arena_plan_end(&cx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tables_are_chosen_by_name),
+        cmocka_unit_test(linear_sizes),
+        cmocka_unit_test(linear_dtypes_and_epilogues),
+        cmocka_unit_test(rows_do_not_depend_on_their_number),
+        cmocka_unit_test(nan_passes_through),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(enlarging_convolutions),
+        cmocka_unit_test(smallest_picture),
+        cmocka_unit_test(attentions),
+        cmocka_unit_test(long_attentions),
+        cmocka_unit_test(attention_extremes),
+        cmocka_unit_test(norm_rows),
+        cmocka_unit_test(group_norms),
+        cmocka_unit_test(activations_are_accurate),
+        cmocka_unit_test(elements_and_moves),
+        cmocka_unit_test(widening),
+        cmocka_unit_test(work_is_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
