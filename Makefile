@@ -30,6 +30,8 @@ endif
 ifeq ($(OMP),1)
 EXTRA   += -fopenmp
 LIBS    += -fopenmp
+else
+EXTRA   += -Wno-unknown-pragmas
 endif
 ifneq ($(SANITIZE),)
 EXTRA   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
@@ -68,8 +70,10 @@ endif
 # Only the files named after an instruction set are compiled for it; they are called only where
 # the processor has it.
 ISA_FLAGS :=
+ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
 $(BUILD)/obj/kernels/avx2.o:   ISA_FLAGS := -mavx2 -mfma -mf16c
 $(BUILD)/obj/kernels/avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+endif
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
@@ -118,6 +122,12 @@ $(BUILD)/tests/%: tests/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(BASE) -Itests $(CFLAGS) -o $@ $< $(LIBOBJ) $(LIBS) -lcmocka
+
+# Times single kernels: see bench/README.md.
+$(BUILD)/bench/kernels: bench/kernels.c $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(BASE) $(CFLAGS) -o $@ $< $(LIBOBJ) $(LIBS)
 
 test: all $(TESTS)
 	@BUILD=$(BUILD) DLENS=$(PROGRAM) tests/run

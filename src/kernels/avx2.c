@@ -1,6 +1,7 @@
 /* The kernel table for AVX2 with FMA and F16C: 8 lanes, 16 registers, a tile of 6 x 16. */
 #include "kernels/tables.h"
 
+#if defined(__x86_64__)
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -131,3 +132,4 @@ static inline double w_total(wide x) {
 }
 
 #include "kernels/simd.inc"
+#endif

@@ -1,6 +1,7 @@
 /* The kernel table for AVX-512 (F, BW, DQ, VL): 16 lanes, 32 registers, a tile of 14 x 32. */
 #include "kernels/tables.h"
 
+#if defined(__x86_64__)
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -127,3 +128,4 @@ static inline double w_total(wide x) {
 }
 
 #include "kernels/simd.inc"
+#endif
