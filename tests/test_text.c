@@ -162,6 +162,74 @@ static void test_pooled(void **state) {
     }
 }
 
+/* CLIPTextModelWithProjection: its state at the end token, projected. */
+static void check_projection(const char *dir, const char *prefix) {
+    dl_context *cx = reference_context();
+    struct text_encoder *encoder;
+    struct store *expected;
+    if (text_encoder_open(cx, dir, "CLIPTextModelWithProjection", &encoder) != DL_OK)
+        fail_msg("%s", dl_message(cx));
+    assert_int_equal(
+        store_open_file(cx, "tests/data/clip-projection/expected.safetensors", &expected), DL_OK);
+    const size_t B = 3, T = encoder->max_tokens, D = encoder->hidden_size, P = encoder->pooled_size;
+    size_t last = encoder->layers * B * T * D;
+    const int64_t *ids64 = store_find(expected, "ids")->data;
+    int32_t *ids = malloc(B * T * sizeof *ids);
+    float *hidden = malloc((last + B * T * D) * sizeof *hidden);
+    float *pooled = malloc(B * P * sizeof *pooled);
+    for (size_t i = 0; i < B * T; i++)
+        ids[i] = (int32_t)ids64[i];
+    assert_int_equal(P, 6);
+    assert_int_equal(text_encoder_forward(cx, encoder, hidden, ids, NULL, B, T, NULL), DL_OK);
+    assert_close("hidden.L", hidden + last, reference_tensor(expected, "", "hidden.L")->data,
+                 B * T * D, tolerance);
+    text_encoder_final_norm(cx, encoder, hidden + last, hidden + last, B * T);
+    assert_int_equal(text_encoder_pooled(cx, encoder, pooled, hidden + last, ids, B, T), DL_OK);
+    assert_close("text_embeds", pooled, reference_tensor(expected, prefix, "text_embeds")->data,
+                 B * P, tolerance);
+    free(pooled);
+    free(hidden);
+    free(ids);
+    store_close(expected);
+    text_encoder_close(encoder);
+    dl_context_free(cx);
+}
+
+static char *read_whole(const char *path, size_t *size) {
+    FILE *stream = fopen(path, "rb");
+    assert_non_null(stream);
+    fseek(stream, 0, SEEK_END);
+    *size = (size_t)ftell(stream);
+    rewind(stream);
+    char *data = malloc(*size + 1);
+    assert_int_equal(fread(data, 1, *size, stream), *size);
+    data[*size] = '\0';
+    fclose(stream);
+    return data;
+}
+
+static void test_projection(void **state) {
+    const char *const folder = "tests/data/clip-projection";
+    char path[128], old[1024];
+    size_t size;
+    struct scratch s;
+    (void)state;
+    check_projection(folder, "");
+    scratch_begin(&s); /* the same model with the end token 2 that old configs have */
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    char *config = read_whole(path, &size), *eos = strstr(config, "41");
+    assert_non_null(eos);
+    snprintf(old, sizeof old, "%.*s2%s", (int)(eos - config), config, eos + 2);
+    scratch_text(&s, "config.json", old);
+    free(config);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    char *weights = read_whole(path, &size);
+    scratch_file(&s, "model.safetensors", weights, size);
+    free(weights);
+    check_projection(s.dir, "largest.");
+    scratch_end(&s);
+}
+
 static void test_input_out_of_range(void **state) {
     struct fixture f = open_model("tiny-lcm");
     int32_t ids[17] = {0};
@@ -186,19 +254,6 @@ static void test_input_out_of_range(void **state) {
 }
 
 /* ---- hostile folders ------------------------------------------------------------------------- */
-
-static char *read_whole(const char *path, size_t *size) {
-    FILE *stream = fopen(path, "rb");
-    assert_non_null(stream);
-    fseek(stream, 0, SEEK_END);
-    *size = (size_t)ftell(stream);
-    rewind(stream);
-    char *data = malloc(*size + 1);
-    assert_int_equal(fread(data, 1, *size, stream), *size);
-    data[*size] = '\0';
-    fclose(stream);
-    return data;
-}
 
 static const char *const source = "tests/data/tiny-lcm/text_encoder";
 
@@ -313,11 +368,12 @@ static void test_cut_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layers_sd1),         cmocka_unit_test(test_layers_sd2),
-        cmocka_unit_test(test_layers_lcm),         cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_skipped_block),      cmocka_unit_test(test_pooled),
-        cmocka_unit_test(test_input_out_of_range), cmocka_unit_test(test_missing_files),
-        cmocka_unit_test(test_config_values),      cmocka_unit_test(test_cut_files),
+        cmocka_unit_test(test_layers_sd1),    cmocka_unit_test(test_layers_sd2),
+        cmocka_unit_test(test_layers_lcm),    cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_skipped_block), cmocka_unit_test(test_pooled),
+        cmocka_unit_test(test_projection),    cmocka_unit_test(test_input_out_of_range),
+        cmocka_unit_test(test_missing_files), cmocka_unit_test(test_config_values),
+        cmocka_unit_test(test_cut_files),
     };
     return cmocka_run_group_tests_name("text encoder", tests, NULL, NULL);
 }
