@@ -32,7 +32,9 @@ static const char *extra_name(char name[NAME_MAX_BYTES], long i) {
 static int read_extra_ids(dl_context *cx, const char *dir, long *count) {
     struct config config;
     char *path = path_join(dir, "tokenizer_config.json");
-    bool there = path && file_exists(path);
+    if (!path)
+        return fail_memory(cx, "tokenizer", strlen(dir));
+    bool there = file_exists(path);
     free(path);
     *count = 100;
     if (!there)

@@ -15,18 +15,21 @@ enum { CLASSES = sizeof classes / sizeof *classes };
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
-static int find_class(dl_context *cx, const char *dir, const char *name,
-                      const struct tokenizer_class **out) {
-    struct buffer known = {0};
+static const struct tokenizer_class *find_class(const char *name) {
     for (size_t i = 0; i < CLASSES; i++) {
         for (const char *const *n = classes[i]->names; *n; n++) {
-            if (strcmp(*n, name) == 0) {
-                buffer_free(&known);
-                *out = classes[i];
-                return DL_OK;
-            }
-            buffer_format(&known, "%s%s", known.length ? ", " : "", *n);
+            if (strcmp(*n, name) == 0)
+                return classes[i];
         }
+    }
+    return NULL;
+}
+
+static int unknown_class(dl_context *cx, const char *dir, const char *name) {
+    struct buffer known = {0};
+    for (size_t i = 0; i < CLASSES; i++) {
+        for (const char *const *n = classes[i]->names; *n; n++)
+            buffer_format(&known, "%s%s", known.length ? ", " : "", *n);
     }
     int status = fail(cx, DL_MODEL, "%s: tokenizer class \"%.100s\" is not supported; known are %s",
                       dir, name, known.data ? known.data : "none");
@@ -96,10 +99,11 @@ static int open_parts(dl_context *cx, const char *dir, struct tokenizer *t) {
 
 int tokenizer_open(dl_context *cx, const char *dir, const char *class_name,
                    struct tokenizer **out) {
-    const struct tokenizer_class *class = NULL;
+    const struct tokenizer_class *class = find_class(class_name);
     void *memory;
     *out = NULL;
-    DL_TRY(find_class(cx, dir, class_name, &class));
+    if (!class)
+        return unknown_class(cx, dir, class_name);
     DL_TRY(allocate(cx, "tokenizer", 1, sizeof **out, &memory));
     struct tokenizer *t = memory;
     t->class = class;
