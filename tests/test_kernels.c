@@ -80,7 +80,8 @@ static void check_bits(const char *what, const float *actual, const float *expec
 
 /* ---- 16-bit weights -------------------------------------------------------------------------- */
 
-/* The nearest bf16 (to zero) and f16 (exponent in the normal range) of x, and x made equal to it. */
+/* The nearest bf16 (to zero) and f16 (exponent in the normal range) of x, and x made equal to it.
+ */
 static uint16_t narrow(float *x, enum dtype dtype) {
     uint32_t bits;
     memcpy(&bits, x, sizeof bits);
@@ -319,8 +320,8 @@ static void conv_case(const struct conv_shape *s, size_t N, size_t K, size_t k, 
     define_conv(expected, x, values, N, K, k, s, &ep);
     EACH_TABLE {
         for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
-            snprintf(what, sizeof what, "conv %zux%zux%zu %zu<-%zu k %zu stride %zu %s", s->B,
-                     s->H, s->W, N, K, k, s->stride, dtype_name(dtype));
+            snprintf(what, sizeof what, "conv %zux%zux%zu %zu<-%zu k %zu stride %zu %s", s->B, s->H,
+                     s->W, N, K, k, s->stride, dtype_name(dtype));
             PLANNED(op_conv2d(&cx, y, x, &w, s, &ep));
             check(what, y, expected, n, 3e-6);
             if (cx.threads == 1)
@@ -346,6 +347,7 @@ static void convolutions(void **state) {
     conv_case(&s, 40, 70, 3, DTYPE_F32, ACT_SILU, true);
     conv_case(&s, 3, 33, 3, DTYPE_F16, ACT_NONE, false);
     conv_case(&s, 17, 32, 3, DTYPE_BF16, ACT_RELU, true);
+    conv_case(&s, 5, 40, 5, DTYPE_F32, ACT_NONE, false);
     s.stride = 2;
     conv_case(&s, 9, 31, 3, DTYPE_F32, ACT_NONE, false);
     s.pad_before = 0; /* the autoencoder's downsampling */
@@ -359,8 +361,8 @@ static void convolutions(void **state) {
 
 static void enlarging_convolutions(void **state) {
     (void)state;
-    struct conv_shape s = {.B = 2, .H = 4, .W = 3, .stride = 1, .pad_before = 1, .pad_after = 1,
-                           .up_H = 8, .up_W = 6};
+    struct conv_shape s = {
+        .B = 2, .H = 4, .W = 3, .stride = 1, .pad_before = 1, .pad_after = 1, .up_H = 8, .up_W = 6};
     conv_case(&s, 20, 18, 3, DTYPE_F32, ACT_NONE, false);
     s.up_H = 7, s.up_W = 5; /* to the size of a skip connection with odd sides */
     conv_case(&s, 20, 18, 3, DTYPE_F32, ACT_NONE, false);
@@ -415,26 +417,46 @@ static void attention_case(struct attention_shape s, bool bias, bool key_bias) {
 
 static void attentions(void **state) {
     (void)state;
-    attention_case((struct attention_shape){.batch = 2, .heads = 3, .queries = 33, .keys = 77,
-                                            .head_dim = 40, .scale = 0.158f}, false, false);
-    attention_case((struct attention_shape){.batch = 1, .heads = 2, .queries = 77, .keys = 77,
-                                            .head_dim = 64, .scale = 0.125f, .causal = true},
+    attention_case(
+        (struct attention_shape){
+            .batch = 2, .heads = 3, .queries = 33, .keys = 77, .head_dim = 40, .scale = 0.158f},
+        false, false);
+    attention_case((struct attention_shape){.batch = 1,
+                                            .heads = 2,
+                                            .queries = 77,
+                                            .keys = 77,
+                                            .head_dim = 64,
+                                            .scale = 0.125f,
+                                            .causal = true},
                    false, false);
-    attention_case((struct attention_shape){.batch = 2, .heads = 1, .queries = 1, .keys = 1,
-                                            .head_dim = 1, .scale = 1.0f}, false, false);
-    attention_case((struct attention_shape){.batch = 2, .heads = 2, .queries = 9, .keys = 11,
-                                            .head_dim = 7, .scale = 1.0f}, true, true);
-    attention_case((struct attention_shape){.batch = 1, .heads = 1, .queries = 35, .keys = 50,
-                                            .head_dim = 331, .scale = 0.05f}, false, true);
+    attention_case(
+        (struct attention_shape){
+            .batch = 2, .heads = 1, .queries = 1, .keys = 1, .head_dim = 1, .scale = 1.0f},
+        false, false);
+    attention_case(
+        (struct attention_shape){
+            .batch = 2, .heads = 2, .queries = 9, .keys = 11, .head_dim = 7, .scale = 1.0f},
+        true, true);
+    attention_case(
+        (struct attention_shape){
+            .batch = 1, .heads = 1, .queries = 35, .keys = 50, .head_dim = 331, .scale = 0.05f},
+        false, true);
 }
 
 /* More queries than a task, more keys than a tile; causal across tiles. */
 static void long_attentions(void **state) {
     (void)state;
-    attention_case((struct attention_shape){.batch = 1, .heads = 1, .queries = 301, .keys = 700,
-                                            .head_dim = 8, .scale = 3.0f}, false, false);
-    attention_case((struct attention_shape){.batch = 2, .heads = 1, .queries = 600, .keys = 600,
-                                            .head_dim = 5, .scale = 2.0f, .causal = true},
+    attention_case(
+        (struct attention_shape){
+            .batch = 1, .heads = 1, .queries = 301, .keys = 700, .head_dim = 8, .scale = 3.0f},
+        false, false);
+    attention_case((struct attention_shape){.batch = 2,
+                                            .heads = 1,
+                                            .queries = 600,
+                                            .keys = 600,
+                                            .head_dim = 5,
+                                            .scale = 2.0f,
+                                            .causal = true},
                    false, false);
 }
 
@@ -544,7 +566,8 @@ static void group_norm_case(size_t B, size_t P, size_t C, size_t groups, bool sc
 static void group_norms(void **state) {
     (void)state;
     group_norm_case(2, 35, 40, 4, false, ACT_NONE);
-    group_norm_case(1, 3, 6, 3, true, ACT_SILU); /* two values alone may lie ill: x - mean cancels */
+    group_norm_case(1, 3, 6, 3, true,
+                    ACT_SILU); /* two values alone may lie ill: x - mean cancels */
     group_norm_case(2, 1100, 33, 11, true, ACT_SILU);
     group_norm_case(3, 9, 64, 32, false, ACT_GELU);
 }
@@ -584,8 +607,9 @@ static void elements_and_moves(void **state) {
                 expected[i] = (double)y[i];
             for (size_t i = 0; i < B * P; i++)
                 for (size_t c = 0; c < HALF; c++)
-                    expected[i * HALF + c] = (double)x[i * 2 * HALF + c] *
-                                             activated((double)x[i * 2 * HALF + HALF + c], ACT_GELU);
+                    expected[i * HALF + c] =
+                        (double)x[i * 2 * HALF + c] *
+                        activated((double)x[i * 2 * HALF + HALF + c], ACT_GELU);
             PLANNED(op_gated(&cx, y, x, B * P, HALF, ACT_GELU));
             check("gated", y, expected, B * P * HALF, 1e-6);
 
@@ -594,8 +618,8 @@ static void elements_and_moves(void **state) {
             op_scale(&cx, y, 0.5f, N);
             op_add_channels(&cx, y, z, B, P, C);
             for (size_t i = 0; i < N; i++)
-                expected[i] = ((double)x[i] + (double)z[i]) / 2.0 +
-                              (double)z[i / (P * C) * C + i % C];
+                expected[i] =
+                    ((double)x[i] + (double)z[i]) / 2.0 + (double)z[i / (P * C) * C + i % C];
             check("sums", y, expected, N, 1e-6);
 
             op_to_channels_first(&cx, y, x, B, C, P);

@@ -30,14 +30,14 @@ struct task {
 
 /* What one thread needs; n: the kernel's columns (queries of a panel). */
 struct scratch {
-    float *q;       /* (panels, d, n) scaled queries, packed */
-    float *k;       /* (steps, key_tile, LEFT_STRIDE) keys in steps of head_chunk channels */
-    float *v;       /* (d, LEFT_STRIDE) values, transposed */
-    float *scores;  /* (key_tile, n) */
-    float *o;       /* (panels, d, n) */
-    float *max;     /* (panels, n) running maximum, */
-    float *sum;     /* (panels, n) sum */
-    float *rescale; /* (n) and what the earlier ones are multiplied by */
+    float *q;         /* (panels, d, n) scaled queries, packed */
+    float *k;         /* (steps, key_tile, LEFT_STRIDE) keys in steps of head_chunk channels */
+    float *v;         /* (d, LEFT_STRIDE) values, transposed */
+    float *scores;    /* (key_tile, n) */
+    float *o;         /* (panels, d, n) */
+    float *max;       /* (panels, n) running maximum, */
+    float *sum;       /* (panels, n) sum */
+    float *rescale;   /* (n) and what the earlier ones are multiplied by */
     const float **at; /* (key_tile) where keys lie */
 };
 

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #define TABLE kernels_avx2
-#define NAME "avx2"
+#define NAME  "avx2"
 #define LANES 8
-#define ROWS 6
+#define ROWS  6
 #define GROUP 16
 
 typedef __m256 vec;

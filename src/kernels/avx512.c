@@ -7,9 +7,9 @@
 #include <string.h>
 
 #define TABLE kernels_avx512
-#define NAME "avx512"
+#define NAME  "avx512"
 #define LANES 16
-#define ROWS 14
+#define ROWS  14
 #define GROUP 1
 
 typedef __m512 vec;

@@ -1,6 +1,7 @@
 /* Convolution as a matrix product over windows (implicit GEMM):
  *
- *     y[b,i,j,n] = epilogue( sum_{p,q,c} x[b, i*stride + p - pad, j*stride + q - pad, c] w[n,c,p,q] )
+ *     y[b,i,j,n] = epilogue( sum_{p,q,c} x[b, i*stride + p - pad, j*stride + q - pad, c] w[n,c,p,q]
+ * )
  *
  * PyTorch's cross-correlation on channels-last pictures. Rows of the product are output pixels,
  * and the row source says where the channels under each tap lie, so padding, stride and
@@ -34,9 +35,8 @@ static void locate_windows(const void *source, size_t first, size_t rows, const 
         for (size_t p = 0; p < v->k; p++)
             for (size_t q = 0; q < v->k; q++) {
                 size_t h, w;
-                bool inside =
-                    source_index(&h, i * s->stride + p, s->pad_before, v->in_H, s->H) &&
-                    source_index(&w, j * s->stride + q, s->pad_before, v->in_W, s->W);
+                bool inside = source_index(&h, i * s->stride + p, s->pad_before, v->in_H, s->H) &&
+                              source_index(&w, j * s->stride + q, s->pad_before, v->in_W, s->W);
                 *at++ = inside ? v->x + ((b * s->H + h) * s->W + w) * v->C : NULL;
             }
     }
@@ -50,7 +50,13 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
     v.in_W = s->up_W ? s->up_W : s->W;
     v.out_H = (v.in_H + s->pad_before + s->pad_after - v.k) / s->stride + 1;
     v.out_W = (v.in_W + s->pad_before + s->pad_after - v.k) / s->stride + 1;
-    multiply(cx, &(struct product){.y = y, .M = s->B * v.out_H * v.out_W, .N = w->shape[0],
-                                   .C = v.C, .taps = v.k * v.k, .weight = w, .ep = ep,
-                                   .locate = locate_windows, .source = &v});
+    multiply(cx, &(struct product){.y = y,
+                                   .M = s->B * v.out_H * v.out_W,
+                                   .N = w->shape[0],
+                                   .C = v.C,
+                                   .taps = v.k * v.k,
+                                   .weight = w,
+                                   .ep = ep,
+                                   .locate = locate_windows,
+                                   .source = &v});
 }

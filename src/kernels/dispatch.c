@@ -28,7 +28,7 @@ static const struct {
     const struct kernels *table;
     bool (*runs)(void);
 } tables[] = {
-    /* fastest first */
+/* fastest first */
 #if defined(__x86_64__)
     {&kernels_avx512, has_avx512},
     {&kernels_avx2, has_avx2},

@@ -25,10 +25,10 @@
 #include <string.h>
 
 enum {
-    BLOCK_ROWS = 1024,        /* largest block of y: rows, */
-    BLOCK_COLUMNS = 448,      /* columns: with BLOCK_K, weights for a second cache of 1 MB, */
-    BLOCK_AREA = 192 * 1024,  /* and both together: the sum stays near */
-    WINDOW_CHANNELS = 32      /* channels of a 3x3 step: two cache lines of a picture's pixel */
+    BLOCK_ROWS = 1024,       /* largest block of y: rows, */
+    BLOCK_COLUMNS = 448,     /* columns: with BLOCK_K, weights for a second cache of 1 MB, */
+    BLOCK_AREA = 192 * 1024, /* and both together: the sum stays near */
+    LINE = 64 / sizeof(float)
 };
 
 struct blocking {
@@ -75,26 +75,33 @@ static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, si
     return rounds * (m * n + 4.0 * m + 12.0 * n);
 }
 
+/* Channels per step: even steps of up to BLOCK_K for a matrix; as many as fit with all taps for a
+ * window (32 for 3x3: two whole cache lines of each pixel). */
+static size_t step_channels(size_t C, size_t taps) {
+    size_t most = BLOCK_K / taps;
+    if (taps == 1)
+        return round_up(ceil_div(C, ceil_div(C, most)), LINE);
+    return most > LINE ? most / LINE * LINE : most;
+}
+
+/* The cheapest grid of blocks that are small enough. */
 static struct blocking choose_blocking(const struct product *p, const struct kernels *kn,
                                        size_t threads) {
     struct blocking best = {0};
     double best_cost = 0.0;
-    size_t panels = ceil_div(p->N, kn->columns);
-    size_t least = ceil_div(p->N, BLOCK_COLUMNS), most = min(panels, least + 2 * threads);
-    for (size_t cb = least; cb <= most; cb++) {
+    size_t panels = ceil_div(p->N, kn->columns), least = ceil_div(p->N, BLOCK_COLUMNS);
+    for (size_t cb = least; cb <= min(panels, least + 4 * threads); cb++) {
         size_t columns = ceil_div(panels, cb) * kn->columns;
         size_t fewest = ceil_div(p->M, min(BLOCK_ROWS, ceil_div(BLOCK_AREA, columns)));
-        for (size_t rb = fewest; rb <= fewest + 2 * threads && rb <= p->M; rb++) {
+        for (size_t rb = fewest; rb <= min(p->M, fewest + 4 * threads / cb); rb++) {
             size_t rows = ceil_div(p->M, rb);
             double cost = grid_cost(rb, cb, rows, columns, threads);
             if (best.rows == 0 || cost < best_cost) {
-                best = (struct blocking){rb, cb, rows, columns, 0};
+                best = (struct blocking){rb, cb, rows, columns, step_channels(p->C, p->taps)};
                 best_cost = cost;
             }
         }
     }
-    size_t steps = ceil_div(p->C, BLOCK_K);
-    best.chunk = p->taps > 1 ? WINDOW_CHANNELS : round_up(ceil_div(p->C, steps), 16);
     return best;
 }
 
@@ -130,7 +137,6 @@ static void pack_right(const struct kernels *kn, const struct product *p, struct
 /* Asks the memory for channels [c, c + n) of the block's rows [row, last), which come next. */
 static void fetch_rows(const struct product *p, const struct scratch *s, size_t row, size_t last,
                        size_t c, size_t n) {
-    enum { LINE = 64 / sizeof(float) };
     for (size_t i = row * p->taps; i < last * p->taps; i++)
         for (size_t k = 0; s->at[i] && k < n; k += LINE)
             __builtin_prefetch(s->at[i] + c + k, 0, 2);
@@ -161,8 +167,8 @@ static void multiply_step(const struct kernels *kn, const struct product *p,
         size_t end = min(g + group, t->rows), ahead = min(end + group, t->rows) - end;
         kn->gather(s->left, s->at + g * p->taps, end - g, p->taps, t->c, t->n);
         for (size_t panel = 0; panel < panels; panel++) {
-            fetch_rows(p, s, end + panel * ahead / panels, end + (panel + 1) * ahead / panels,
-                       t->c, t->n);
+            fetch_rows(p, s, end + panel * ahead / panels, end + (panel + 1) * ahead / panels, t->c,
+                       t->n);
             for (size_t i = g; i < end; i += kn->rows)
                 multiply_tile(kn, p, s, t, i, min(kn->rows, end - i),
                               t->first + panel * kn->columns, s->left + (i - g) * LEFT_STRIDE);
@@ -240,7 +246,13 @@ static void locate_rows(const void *source, size_t first, size_t rows, const flo
 void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w, size_t M,
                const struct epilogue *ep) {
     struct matrix matrix = {x, w->shape[1]};
-    multiply(cx, &(struct product){.y = y, .M = M, .N = w->shape[0], .C = w->shape[1], .taps = 1,
-                                   .weight = w, .ep = ep, .locate = locate_rows,
+    multiply(cx, &(struct product){.y = y,
+                                   .M = M,
+                                   .N = w->shape[0],
+                                   .C = w->shape[1],
+                                   .taps = 1,
+                                   .weight = w,
+                                   .ep = ep,
+                                   .locate = locate_rows,
                                    .source = &matrix});
 }

@@ -21,13 +21,14 @@ enum {
      * from one register; an odd number of cache lines, so that rows do not meet in one set. */
     BLOCK_K = 320,
     LEFT_STRIDE = 336,
-    TILE_ROWS_MAX = 16,   /* upper bounds of rows and columns below */
+    TILE_ROWS_MAX = 16, /* upper bounds of rows and columns below */
     TILE_COLUMNS_MAX = 32
 };
 
 /* c (R, columns) = a (R,K) b (K, columns), or += with `add`. R is fixed per function; rows of a lie
  * LEFT_STRIDE apart, rows of b are contiguous, rows of c lie ldc apart. K <= BLOCK_K. */
-typedef void tile_function(float *c, size_t ldc, const float *a, const float *b, size_t K, bool add);
+typedef void tile_function(float *c, size_t ldc, const float *a, const float *b, size_t K,
+                           bool add);
 
 struct kernels {
     const char *name; /* "ref", "avx2", "avx512", "neon" */

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #define TABLE kernels_neon
-#define NAME "neon"
+#define NAME  "neon"
 #define LANES 4
-#define ROWS 12
+#define ROWS  12
 #define GROUP 8
 
 typedef float32x4_t vec;

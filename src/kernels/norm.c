@@ -17,8 +17,8 @@
 
 enum { STRIP = 512 }; /* pixels */
 
-void op_layer_norm(dl_context *cx, float *y, const float *x, const float *weight,
-                   const float *bias, size_t M, size_t C, float eps) {
+void op_layer_norm(dl_context *cx, float *y, const float *x, const float *weight, const float *bias,
+                   size_t M, size_t C, float eps) {
     if (planning(cx))
         return;
 #pragma omp parallel for num_threads(cx->threads) schedule(static)
@@ -60,9 +60,9 @@ static void group_factors(float *a, float *b, double *sums, size_t strips, size_
     }
 }
 
-void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight,
-                   const float *bias, const float *scale, const float *shift, size_t B, size_t P,
-                   size_t C, size_t groups, float eps, enum activation act) {
+void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight, const float *bias,
+                   const float *scale, const float *shift, size_t B, size_t P, size_t C,
+                   size_t groups, float eps, enum activation act) {
     size_t mark = arena_mark(cx), strips = (P + STRIP - 1) / STRIP;
     double *sums = arena_bytes(cx, B * strips * 2 * C * sizeof *sums);
     float *a = floats(cx, B * C), *b = floats(cx, B * C);

@@ -10,8 +10,7 @@
 
 /* Every alternative of "a|b" with `ending` behind it: "a.weight|b.weight". False if it does not
  * fit (names come from the code, so the buffer is chosen large enough for all of them). */
-static bool with_ending(char *out, size_t size, const char *names, const char *ending)
-{
+static bool with_ending(char *out, size_t size, const char *names, const char *ending) {
     size_t used = 0;
     for (;;) {
         size_t length = strcspn(names, "|");
@@ -29,8 +28,7 @@ static bool with_ending(char *out, size_t size, const char *names, const char *e
 enum { NAMES_MAX = 512 };
 
 static void bind_bias(struct binder *b, const float **out, const char *names, size_t N,
-                      enum bias bias)
-{
+                      enum bias bias) {
     char full[NAMES_MAX];
     *out = NULL;
     if (bias == BIAS_NO || !with_ending(full, sizeof full, names, ".bias"))
@@ -40,55 +38,47 @@ static void bind_bias(struct binder *b, const float **out, const char *names, si
 }
 
 static void bind_weight(struct binder *b, struct tensor *out, const char *names, size_t ndim,
-                        const size_t *shape)
-{
+                        const size_t *shape) {
     char full[NAMES_MAX];
     if (with_ending(full, sizeof full, names, ".weight"))
         bind_tensor(b, out, full, ndim, shape);
 }
 
 void bind_linear(struct binder *b, struct linear *out, const char *names, size_t N, size_t K,
-                 enum bias bias)
-{
+                 enum bias bias) {
     bind_weight(b, &out->weight, names, 2, (const size_t[]){N, K});
     bind_bias(b, &out->bias, names, N, bias);
 }
 
 void bind_conv2d(struct binder *b, struct conv2d *out, const char *names, size_t N, size_t K,
-                 size_t k, enum bias bias)
-{
+                 size_t k, enum bias bias) {
     bind_weight(b, &out->weight, names, 4, (const size_t[]){N, K, k, k});
     bind_bias(b, &out->bias, names, N, bias);
 }
 
-void bind_norm(struct binder *b, struct norm *out, const char *names, size_t C)
-{
+void bind_norm(struct binder *b, struct norm *out, const char *names, size_t C) {
     char full[NAMES_MAX];
     if (with_ending(full, sizeof full, names, ".weight"))
         bind_vector(b, &out->weight, full, C);
     bind_bias(b, &out->bias, names, C, BIAS_YES);
 }
 
-void linear(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M)
-{
+void linear(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M) {
     op_linear(cx, y, x, &w->weight, M, &(struct epilogue){w->bias, NULL, ACT_NONE});
 }
 
 void linear_act(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M,
-                enum activation act)
-{
+                enum activation act) {
     op_linear(cx, y, x, &w->weight, M, &(struct epilogue){w->bias, NULL, act});
 }
 
-void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M)
-{
+void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M) {
     op_linear(cx, y, x, &w->weight, M, &(struct epilogue){w->bias, y, ACT_NONE});
 }
 
 /* Stride 1 and (k-1)/2 zeros around: the output has the input's sides. */
 static void same_size(dl_context *cx, float *y, const float *x, const struct conv2d *w,
-                      const float *residual, size_t B, size_t H, size_t W)
-{
+                      const float *residual, size_t B, size_t H, size_t W) {
     size_t pad = w->weight.ndim == 4 ? (w->weight.shape[2] - 1) / 2 : 0;
     struct conv_shape s = {
         .B = B, .H = H, .W = W, .stride = 1, .pad_before = pad, .pad_after = pad};
@@ -96,19 +86,16 @@ static void same_size(dl_context *cx, float *y, const float *x, const struct con
 }
 
 void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B, size_t H,
-            size_t W)
-{
+            size_t W) {
     same_size(cx, y, x, w, NULL, B, H, W);
 }
 
 void conv2d_add(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B,
-                size_t H, size_t W)
-{
+                size_t H, size_t W) {
     same_size(cx, y, x, w, y, B, H, W);
 }
 
 void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, size_t M, size_t C,
-                float eps)
-{
+                float eps) {
     op_layer_norm(cx, y, x, w->weight, w->bias, M, C, eps);
 }
