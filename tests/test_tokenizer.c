@@ -453,7 +453,8 @@ static void test_random_damage(void **state) {
         for (int i = 0; i < 200; i++) {
             memcpy(damaged, data, size);
             scratch_file(&s, names[n], damaged, scratch_mutate(&random, damaged, size));
-            assert_in_set(try_open(&s), ((LargestIntegralType[]){DL_OK, DL_MODEL}), 2);
+            int status = try_open(&s);
+            assert_true(status == DL_OK || status == DL_MODEL);
         }
         scratch_file(&s, names[n], data, size);
         free(damaged);
