@@ -178,7 +178,9 @@ static void take_scratch(dl_context *cx, const struct task *t, struct scratch *s
 
 void op_attention(dl_context *cx, float *out, const float *q, const float *k, const float *v,
                   const struct attention_shape *s) {
-    size_t mark = arena_mark(cx), threads = (size_t)cx->threads;
+    double work =
+        2.0 * (double)(s->batch * s->heads * s->head_dim) * (double)s->queries * (double)s->keys;
+    size_t mark = arena_mark(cx), threads = (size_t)threads_for(cx, work);
     struct task t = {cx->kernels, s, out, q, k, v, 0, 0, 0};
     t.query_block = min(QUERY_BLOCK, s->queries);
     /* even tiles and chunks, by numbers of keys and channels alone: the order of sums is fixed */
@@ -195,8 +197,7 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
             scratch[i] = one;
     }
     if (planning(cx))
-        cx->arena.work += 2.0 * (double)(s->batch * s->heads * s->head_dim) * (double)s->queries *
-                          (double)s->keys;
+        cx->arena.work += work;
     else {
 #pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
         for (size_t i = 0; i < tasks; i++)

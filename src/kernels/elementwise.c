@@ -1,6 +1,7 @@
 /* Operations on single elements, and moves: bound by memory, not by arithmetic.
  * B batch   P pixels   C channels   M rows   n elements */
 #include "kernels/kernels.h"
+#include "kernels/threads.h"
 
 #include <string.h>
 
@@ -17,7 +18,7 @@ static size_t piece_length(size_t n, size_t i) {
 void op_activate(dl_context *cx, float *y, const float *x, size_t n, enum activation act) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, n)) schedule(static)
     for (size_t i = 0; i < pieces(n); i++)
         cx->kernels->activate(y + i * PIECE, x + i * PIECE, piece_length(n, i), act);
 }
@@ -25,7 +26,7 @@ void op_activate(dl_context *cx, float *y, const float *x, size_t n, enum activa
 void op_gated(dl_context *cx, float *y, const float *x, size_t M, size_t C, enum activation act) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, M * C)) schedule(static)
     for (size_t m = 0; m < M; m++)
         cx->kernels->gate(y + m * C, x + m * 2 * C, x + m * 2 * C + C, C, act);
 }
@@ -33,7 +34,7 @@ void op_gated(dl_context *cx, float *y, const float *x, size_t M, size_t C, enum
 void op_add(dl_context *cx, float *y, const float *x, size_t n) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, n)) schedule(static)
     for (size_t i = 0; i < n; i++)
         y[i] += x[i];
 }
@@ -41,7 +42,7 @@ void op_add(dl_context *cx, float *y, const float *x, size_t n) {
 void op_add_channels(dl_context *cx, float *y, const float *x, size_t B, size_t P, size_t C) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, B * P * C)) schedule(static)
     for (size_t i = 0; i < B * P; i++)
         for (size_t c = 0; c < C; c++)
             y[i * C + c] += x[i / P * C + c];
@@ -50,7 +51,7 @@ void op_add_channels(dl_context *cx, float *y, const float *x, size_t B, size_t 
 void op_scale(dl_context *cx, float *y, float s, size_t n) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, n)) schedule(static)
     for (size_t i = 0; i < n; i++)
         y[i] *= s;
 }
@@ -59,7 +60,7 @@ void op_concat(dl_context *cx, float *y, const float *a, size_t A, const float *
                size_t M) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, M * (A + B))) schedule(static)
     for (size_t m = 0; m < M; m++) {
         memcpy(y + m * (A + B), a + m * A, A * sizeof *y);
         memcpy(y + m * (A + B) + A, b + m * B, B * sizeof *y);
@@ -73,7 +74,7 @@ static void transpose_items(dl_context *cx, float *y, const float *x, size_t B, 
     size_t across = (Q + SIDE - 1) / SIDE;
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, B * R * Q)) schedule(static)
     for (size_t i = 0; i < B * across; i++) {
         size_t b = i / across, q = i % across * SIDE, columns = Q - q < SIDE ? Q - q : SIDE;
         for (size_t r = 0; r < R; r += SIDE)

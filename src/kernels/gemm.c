@@ -209,7 +209,8 @@ static void take_scratch(dl_context *cx, const struct product *p, const struct b
 void multiply(dl_context *cx, const struct product *p) {
     if (p->M == 0 || p->N == 0)
         return;
-    size_t mark = arena_mark(cx), threads = (size_t)cx->threads;
+    double work = (double)p->M * (double)p->N * (double)(p->C * p->taps);
+    size_t mark = arena_mark(cx), threads = (size_t)threads_for(cx, work);
     struct blocking g = choose_blocking(p, cx->kernels, threads);
     size_t blocks = g.row_blocks * g.column_blocks;
     if (threads > blocks)
@@ -222,7 +223,7 @@ void multiply(dl_context *cx, const struct product *p) {
             scratch[t] = s;
     }
     if (planning(cx))
-        cx->arena.work += (double)p->M * (double)p->N * (double)(p->C * p->taps);
+        cx->arena.work += work;
     else {
 #pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
         for (size_t i = 0; i < blocks; i++)

@@ -21,7 +21,7 @@ void op_layer_norm(dl_context *cx, float *y, const float *x, const float *weight
                    size_t M, size_t C, float eps) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, M * C)) schedule(static)
     for (size_t m = 0; m < M; m++)
         cx->kernels->layer_norm(y + m * C, x + m * C, weight, bias, C, eps);
 }
@@ -30,7 +30,7 @@ void op_rms_norm(dl_context *cx, float *y, const float *x, const float *weight, 
                  float eps) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, M * C)) schedule(static)
     for (size_t m = 0; m < M; m++)
         cx->kernels->rms_norm(y + m * C, x + m * C, weight, C, eps);
 }
@@ -68,7 +68,7 @@ void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight
     float *a = floats(cx, B * C), *b = floats(cx, B * C);
     if (!planning(cx)) {
         memset(sums, 0, B * strips * 2 * C * sizeof *sums);
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, B * P * C)) schedule(static)
         for (size_t i = 0; i < B * strips; i++) {
             size_t first = i % strips * STRIP, rows = P - first < STRIP ? P - first : STRIP;
             double *sum = sums + i * 2 * C;
@@ -78,7 +78,7 @@ void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight
             group_factors(a + i * C, b + i * C, sums + i * strips * 2 * C, strips, P, C, groups,
                           eps, weight, bias, scale ? scale + i * C : NULL,
                           shift ? shift + i * C : NULL);
-#pragma omp parallel for num_threads(cx->threads) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, B * P * C)) schedule(static)
         for (size_t i = 0; i < B * strips; i++) {
             size_t item = i / strips, first = i % strips * STRIP;
             size_t rows = P - first < STRIP ? P - first : STRIP, at = (item * P + first) * C;
