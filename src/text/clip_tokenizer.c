@@ -9,7 +9,11 @@
  * Source: Radford et al. 2021 (arXiv 2103.00020), simple_tokenizer.py; here as transformers 5 does
  * it (models/clip/tokenization_clip.py), which normalizes without unescaping HTML. The files are
  * tokenizer.json, or else vocab.json and merges.txt; of tokenizer.json only vocabulary, merges and
- * added tokens count, as the class builds the rest itself. */
+ * added tokens count, as the class builds the rest itself.
+ *
+ * Ids equal the reference's but for characters that are newer than utf8proc's tables (Unicode 15 in
+ * version 2.8), which count as unassigned here, and for the pair U+11935 U+11930, which the
+ * reference's older tables do not compose. */
 #include "base/file.h"
 #include "base/json.h"
 #include "text/bpe.h"
