@@ -169,11 +169,12 @@ status bench 0 "" bench -m "$tiny" --size 64x64 --repeats 1 --json
 ok bench_json grep -q '"unet_step":{"seconds":' out
 
 # ---- interruption: what is finished is kept, and the run goes on
-"$dlens" lens "a dog" -m "$tiny" --steps 200 --size 64x64 -q -o stop > out 2> err &
+"$dlens" lens "a dog" -m "$tiny" --steps 100 --size 64x64 -q -o stop > out 2> err &
 pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    [ -e stop/0-a-dog/seed-0/layer-00.png ] && break
-    sleep 0.5
+waited=0 # a slow machine or a sanitizer may need a minute for the first picture
+while [ ! -e stop/0-a-dog/seed-0/layer-00.png ] && [ $waited -lt 600 ]; do
+    sleep 0.2
+    waited=$((waited + 1))
 done
 kill -INT $pid
 wait $pid
