@@ -289,6 +289,35 @@ static void rows_do_not_depend_on_their_number(void **state) {
     free(x), free(values), free(all), free(one);
 }
 
+/* Weights of old files lie at odd addresses: the same bits as from aligned ones. */
+static void unaligned_weights(void **state) {
+    (void)state;
+    enum { M = 19, N = 37, K = 53 };
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    for (size_t i = 0; i < 3; i++) {
+        float *x = numbers(M * K), *values = numbers(N * K);
+        float *aligned = malloc(M * N * sizeof *aligned), *odd = malloc(M * N * sizeof *odd);
+        size_t bytes = N * K * dtype_size(dtypes[i]);
+        unsigned char *moved = malloc(bytes + 1);
+        struct tensor w = weight(values, N * K, dtypes[i]), at_odd = w;
+        w.ndim = at_odd.ndim = 2;
+        w.shape[0] = at_odd.shape[0] = N, w.shape[1] = at_odd.shape[1] = K;
+        memcpy(moved + 1, w.data, bytes);
+        at_odd.data = moved + 1;
+        assert_false(tensor_is_aligned(&at_odd));
+        EACH_TABLE {
+            PLANNED(op_linear(&cx, aligned, x, &w, M, NULL));
+            PLANNED(op_linear(&cx, odd, x, &at_odd, M, NULL));
+            check_bits("unaligned", odd, aligned, M * N);
+            op_embedding_row(&cx, odd, &at_odd, N - 1);
+            op_embedding_row(&cx, aligned, &w, N - 1);
+            check_bits("unaligned row", odd, aligned, K);
+        }
+        free_weight(&w, values);
+        free(x), free(aligned), free(odd), free(moved);
+    }
+}
+
 /* Inputs that are not numbers come out as such: a broken model is seen, not hidden. */
 static void nan_passes_through(void **state) {
     (void)state;
@@ -721,6 +750,7 @@ int main(void) {
         cmocka_unit_test(linear_sizes),
         cmocka_unit_test(linear_dtypes_and_epilogues),
         cmocka_unit_test(rows_do_not_depend_on_their_number),
+        cmocka_unit_test(unaligned_weights),
         cmocka_unit_test(nan_passes_through),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(enlarging_convolutions),

@@ -42,13 +42,19 @@ float bf16_to_f32(uint16_t half) {
     return value;
 }
 
+bool tensor_is_aligned(const struct tensor *t) {
+    size_t size = dtype_size(t->dtype);
+    return size == 0 || (uintptr_t)t->data % size == 0;
+}
+
 void tensor_widen(float *out, const struct tensor *t) {
     size_t count = tensor_count(t);
-    const uint16_t *half = t->data;
+    const unsigned char *data = t->data;
     if (t->dtype == DTYPE_F32 && count > 0)
-        memcpy(out, t->data, count * sizeof *out);
-    for (size_t i = 0; i < count && t->dtype == DTYPE_F16; i++)
-        out[i] = f16_to_f32(half[i]);
-    for (size_t i = 0; i < count && t->dtype == DTYPE_BF16; i++)
-        out[i] = bf16_to_f32(half[i]);
+        memcpy(out, data, count * sizeof *out);
+    for (size_t i = 0; i < count && (t->dtype == DTYPE_F16 || t->dtype == DTYPE_BF16); i++) {
+        uint16_t half;
+        memcpy(&half, data + i * sizeof half, sizeof half);
+        out[i] = t->dtype == DTYPE_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+    }
 }

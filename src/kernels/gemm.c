@@ -107,6 +107,11 @@ static struct blocking choose_blocking(const struct product *p, const struct ker
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
+/* Whether weights are read as they lie; others are widened, or moved, row by row. */
+static bool in_place(const struct tensor *w) {
+    return w->dtype == DTYPE_F32 && tensor_is_aligned(w);
+}
+
 /* Packs the weights of a step to panels. */
 static void pack_right(const struct kernels *kn, const struct product *p, struct scratch *s,
                        const struct step *t) {
@@ -121,7 +126,7 @@ static void pack_right(const struct kernels *kn, const struct product *p, struct
         size_t count = min(kn->columns, t->last - j), from = j * stride + t->c * p->taps;
         if (count < kn->columns)
             memset(panel, 0, K * kn->columns * sizeof *panel);
-        if (w->dtype == DTYPE_F32) {
+        if (in_place(w)) {
             kn->transpose(panel, kn->columns, order, (const float *)w->data + from, stride, count,
                           K);
             continue;
@@ -202,7 +207,7 @@ static void take_scratch(dl_context *cx, const struct product *p, const struct b
     s->at = arena_bytes(cx, g->rows * p->taps * sizeof *s->at);
     s->left = floats(cx, kn->group * kn->rows * LEFT_STRIDE);
     s->right = floats(cx, K * g->columns);
-    s->wide = p->weight->dtype == DTYPE_F32 ? NULL : floats(cx, K * kn->columns);
+    s->wide = in_place(p->weight) ? NULL : floats(cx, K * kn->columns);
     s->sum = floats(cx, g->rows * g->columns);
 }
 

@@ -156,35 +156,9 @@ static void rms_norm(float *y, const float *x, const float *weight, size_t n, fl
 
 /* ---- 16-bit floats --------------------------------------------------------------------------- */
 
-static float from_bits(uint32_t bits) {
-    float y;
-    memcpy(&y, &bits, sizeof y);
-    return y;
-}
-
-/* IEEE binary16: 1 sign, 5 exponent, 10 fraction bits. */
-static float from_f16(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = (h >> 10) & 31u;
-    uint32_t fraction = (uint32_t)(h & 0x3ffu) << 13;
-    if (exponent == 31)
-        return from_bits(sign | 0x7f800000u | fraction);
-    if (exponent > 0)
-        return from_bits(sign | ((exponent + 112) << 23) | fraction);
-    /* subnormal: fraction/2^10 * 2^-14 */
-    float y = (float)(h & 0x3ffu) * 0x1p-24f;
-    return sign ? -y : y;
-}
-
 static void widen(float *y, const void *x, enum dtype dtype, size_t n) {
-    const uint16_t *half = x;
-    if (dtype == DTYPE_F32)
-        memcpy(y, x, n * sizeof *y);
-    else if (dtype == DTYPE_BF16)
-        for (size_t i = 0; i < n; i++)
-            y[i] = from_bits((uint32_t)half[i] << 16);
-    else
-        for (size_t i = 0; i < n; i++)
-            y[i] = from_f16(half[i]);
+    const struct tensor t = {.dtype = dtype, .ndim = 1, .shape = {n}, .data = x};
+    tensor_widen(y, &t);
 }
 
 const struct kernels kernels_ref = {

@@ -11,9 +11,6 @@
 /* Real headers have some 100 kB. cJSON takes up to 40 bytes per byte of text. */
 enum { LENGTH_BYTES = 8, HEADER_MAX = 16 << 20, NAME_MAX_BYTES = 400 };
 
-/* Copies of tensors that are not aligned start at multiples of this. */
-enum { COPY_ALIGN = 16 };
-
 static const char METADATA[] = "__metadata__";
 
 /* A file while it is read. */
@@ -269,44 +266,6 @@ static int read_tensors(struct reader *r, const cJSON *root, struct span *spans)
     return check_spans(r, spans);
 }
 
-/* ---- alignment ----------------------------------------------------------------------------- */
-
-static bool is_aligned(const struct tensor *t) {
-    size_t size = dtype_size(t->dtype);
-    return size == 0 || (uintptr_t)t->data % size == 0;
-}
-
-/* Room that a tensor takes among the copies. */
-static size_t copy_size(const struct tensor *t) {
-    size_t bytes = tensor_count(t) * dtype_size(t->dtype);
-    return (bytes + COPY_ALIGN - 1) / COPY_ALIGN * COPY_ALIGN;
-}
-
-/* Files of safetensors before 0.3 have headers of any length, so that their data may lie at odd
- * addresses, where C must not read numbers: such tensors are copied. */
-static int copy_unaligned(struct reader *r) {
-    struct safetensors *f = r->file;
-    size_t bytes = 0;
-    void *memory;
-    for (size_t i = 0; i < f->count; i++)
-        bytes += is_aligned(&f->tensors[i]) ? 0 : copy_size(&f->tensors[i]);
-    if (bytes == 0)
-        return DL_OK;
-    DL_TRY(allocate(r->cx, r->path, bytes, 1, &memory));
-    unsigned char *copy = f->copies = memory;
-    for (size_t i = 0; i < f->count; i++) {
-        struct tensor *t = &f->tensors[i];
-        if (is_aligned(t))
-            continue;
-        memcpy(copy, t->data, tensor_count(t) * dtype_size(t->dtype));
-        t->data = copy;
-        copy += copy_size(t);
-    }
-    tell(r->cx, DL_LOG_NOTE, "%s: not aligned, %.1f MB are copied into memory", r->path,
-         (double)bytes / 1e6);
-    return DL_OK;
-}
-
 /* ---- the file ------------------------------------------------------------------------------ */
 
 static int read_file(struct reader *r) {
@@ -321,8 +280,6 @@ static int read_file(struct reader *r) {
         status = allocate(r->cx, r->path, r->file->count, sizeof(struct span), &spans);
     if (status == DL_OK)
         status = read_tensors(r, root, spans);
-    if (status == DL_OK)
-        status = copy_unaligned(r);
     free(spans);
     cJSON_Delete(root);
     return status;
@@ -341,7 +298,6 @@ int safetensors_open(dl_context *cx, const char *path, struct safetensors *out) 
 void safetensors_close(struct safetensors *file) {
     free(file->tensors);
     free(file->names);
-    free(file->copies);
     cJSON_Delete(file->metadata);
     file_unmap(&file->map);
     memset(file, 0, sizeof *file);

@@ -19,7 +19,6 @@ struct safetensors {
     size_t count;
     struct cJSON *metadata; /* the header's __metadata__, NULL where it has none */
     char *names;            /* memory of the tensors' names */
-    unsigned char *copies;  /* memory of tensors that are not aligned in the file; or NULL */
 };
 
 /* Maps a file and checks its header. DL_MODEL if it is not a whole, valid safetensors file. On

@@ -1,8 +1,8 @@
 /* The store: named tensors mapped from safetensors files, never copied.
  *
  * One file, or shards listed by *.index.json. Every header is checked before use: its length, the
- * JSON, names, dtypes, products of shapes, offsets inside the file, overlaps. Tensors whose data
- * is not aligned to its element are copied (they are rare); all others point into the mapping. */
+ * JSON, names, dtypes, products of shapes, offsets inside the file, overlaps. Every tensor points into the mapping, aligned or
+ * not. */
 #ifndef DLENS_STORE_STORE_H
 #define DLENS_STORE_STORE_H
 
