@@ -46,26 +46,39 @@ static bool same_run(const cJSON *manifest, const cJSON *there, char what[256]) 
     return same;
 }
 
-/* Times and flags of one picture that the manifest lists. */
-static void take_image(struct grid *grid, const cJSON *image) {
-    const cJSON *file = cJSON_GetObjectItemCaseSensitive(image, "file");
-    const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(image, "seconds");
-    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
-    for (size_t i = 0; cJSON_IsString(file) && i < count; i++) {
-        struct cell *cell = &grid->cells[i];
-        if (strcmp(cell->file, file->valuestring) != 0)
+static int compare_files(const void *a, const void *b) {
+    const struct cell *const *x = a, *const *y = b;
+    return strcmp((*x)->file, (*y)->file);
+}
+
+/* Times of the pictures that the manifest lists, found by their files. */
+static int take_images(dl_context *cx, struct grid *grid, const cJSON *images) {
+    const size_t count = grid_count(grid);
+    const struct cell **sorted;
+    const cJSON *image;
+    DL_TRY(allocate(cx, "list of pictures", count, sizeof *sorted, (void **)&sorted));
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &grid->cells[i];
+    qsort(sorted, count, sizeof *sorted, compare_files);
+    cJSON_ArrayForEach(image, images) {
+        const cJSON *file = cJSON_GetObjectItemCaseSensitive(image, "file");
+        const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(image, "seconds");
+        if (!cJSON_IsString(file) || !cJSON_IsNumber(seconds))
             continue;
-        if (cJSON_IsNumber(seconds))
-            cell->seconds = seconds->valuedouble;
-        return;
+        const struct cell key = {.file = file->valuestring}, *wanted = &key;
+        const struct cell *const *found =
+            bsearch(&wanted, sorted, count, sizeof *sorted, compare_files);
+        if (found)
+            grid->cells[*found - grid->cells].seconds = seconds->valuedouble;
     }
+    free(sorted);
+    return DL_OK;
 }
 
 /* What is there by its final name is complete; it is read all the same, as a disk may have lost
  * it, and for its flags. */
 static void take_files(dl_context *cx, struct grid *grid, const char *folder) {
-    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < grid_count(grid); i++) {
         struct cell *cell = &grid->cells[i];
         char *path = path_join(folder, cell->file);
         struct image image = {0};
@@ -144,6 +157,7 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
     if (!path)
         return fail_memory(cx, "manifest.json", 0);
     cJSON *there = NULL;
+    int status = DL_OK;
     if (!file_exists(path)) {
         *state = FOLDER_FOREIGN;
         if (!foreign)
@@ -156,15 +170,13 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
     } else if (foreign) {
         *state = FOLDER_FOREIGN;
     } else {
-        const cJSON *image;
         *state = FOLDER_SAME;
-        cJSON_ArrayForEach(image, cJSON_GetObjectItemCaseSensitive(there, "images"))
-            take_image(grid, image);
+        status = take_images(cx, grid, cJSON_GetObjectItemCaseSensitive(there, "images"));
         take_files(cx, grid, folder);
     }
     cJSON_Delete(there);
     free(path);
-    return DL_OK;
+    return status;
 }
 
 /* ---- overwriting ----------------------------------------------------------------------------- */

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <zlib.h>
 
+enum { PICTURES_MAX = 100000 };
+
 /* ---- the grid of pictures -------------------------------------------------------------------- */
 
 void slug(char out[48], const char *prompt) {
@@ -38,17 +40,24 @@ int grid_layer(const struct grid *grid, size_t layer) {
     return layer < grid->settings->layer_count ? grid->settings->layers[layer] : -1;
 }
 
-struct cell *grid_find(const struct grid *grid, size_t prompt, uint64_t seed, int layer) {
-    for (size_t s = 0; s < grid->seed_count; s++)
+size_t grid_count(const struct grid *grid) {
+    return grid->prompt_count * grid->seed_count * grid->layer_count;
+}
+
+struct cell *grid_find(struct grid *grid, size_t prompt, uint64_t seed, int layer) {
+    for (size_t i = 0; i < grid->seed_count; i++) {
+        const size_t s = (grid->seed_found + i) % grid->seed_count;
         for (size_t l = 0; grid->settings->seeds[s] == seed && l < grid->layer_count; l++)
-            if (grid_layer(grid, l) == layer)
+            if (grid_layer(grid, l) == layer) {
+                grid->seed_found = s;
                 return grid_at(grid, prompt, s, l);
+            }
+    }
     return NULL;
 }
 
 bool grid_complete(const struct grid *grid) {
-    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < grid_count(grid); i++)
         if (!grid->cells[i].made)
             return false;
     return true;
@@ -79,9 +88,11 @@ int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings
     grid->seed_count = settings->seed_count;
     grid->layer_count = settings->layer_count + (settings->native ? 1 : 0);
     if (!size_mul(prompt_count, grid->seed_count, &count) ||
-        !size_mul(count, grid->layer_count, &count))
-        return fail(cx, DL_USAGE, "%zu prompts, %zu seeds, %zu layers: too many pictures",
-                    prompt_count, grid->seed_count, grid->layer_count);
+        !size_mul(count, grid->layer_count, &count) || count > PICTURES_MAX)
+        return fail(cx, DL_USAGE,
+                    "%zu prompts, %zu seeds, %zu layers: a folder takes at most %d pictures; make "
+                    "several",
+                    prompt_count, grid->seed_count, grid->layer_count, PICTURES_MAX);
     DL_TRY(allocate(cx, "list of pictures", count, sizeof *grid->cells, (void **)&grid->cells));
     for (size_t p = 0; p < prompt_count; p++)
         for (size_t s = 0; s < grid->seed_count; s++)
@@ -91,8 +102,7 @@ int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings
 }
 
 void grid_free(struct grid *grid) {
-    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
-    for (size_t i = 0; grid->cells && i < count; i++)
+    for (size_t i = 0; grid->cells && i < grid_count(grid); i++)
         free(grid->cells[i].file);
     free(grid->cells);
     memset(grid, 0, sizeof *grid);

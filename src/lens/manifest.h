@@ -24,14 +24,18 @@ struct grid {
     const char *const *prompts; /* borrowed */
     size_t prompt_count, seed_count, layer_count;
     struct cell *cells;
+    size_t seed_found; /* where grid_find found the last seed */
 };
 
+/* DL_USAGE for more than 100,000 pictures: sheet and report are made in memory. */
 int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings,
               const char *const *prompts, size_t prompt_count);
 void grid_free(struct grid *grid);
 struct cell *grid_at(const struct grid *grid, size_t prompt, size_t seed, size_t layer);
 int grid_layer(const struct grid *grid, size_t layer); /* its number; -1: native */
-struct cell *grid_find(const struct grid *grid, size_t prompt, uint64_t seed, int layer);
+size_t grid_count(const struct grid *grid);            /* of cells */
+/* The cell of these; quick where seeds are asked for in their order. */
+struct cell *grid_find(struct grid *grid, size_t prompt, uint64_t seed, int layer);
 bool grid_complete(const struct grid *grid);
 
 /* "a-red-dog": lower-case ASCII letters and digits, the rest as single hyphens; at most 40 bytes;

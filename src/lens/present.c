@@ -12,9 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Thumbnails are smaller where there are many, so that memory and the page stay in bounds. */
+/* Thumbnails are smaller where there are many, so that memory and the page stay in bounds: halved
+ * with each fourfold number. */
 static int thumbnail_side(size_t pictures) {
-    return pictures <= 400 ? REPORT_THUMBNAIL : pictures <= 1600 ? REPORT_THUMBNAIL / 2 : 64;
+    int side = REPORT_THUMBNAIL;
+    for (size_t most = 400; pictures > most && side > 32; most *= 4)
+        side /= 2;
+    return side;
 }
 
 struct presentation {
@@ -32,7 +36,7 @@ struct presentation {
 
 static int load_thumbnails(struct presentation *p) {
     const struct grid *g = p->grid;
-    const size_t count = g->prompt_count * g->seed_count * g->layer_count;
+    const size_t count = grid_count(g);
     DL_TRY(allocate(p->cx, "thumbnails", count, sizeof *p->thumbnails, (void **)&p->thumbnails));
     for (size_t i = 0; i < count; i++) {
         struct image full = {0};
@@ -182,7 +186,7 @@ static int report_tokens(struct presentation *p, size_t prompt, struct tokens *t
 
 static void report_cells(const struct presentation *p, struct report_cell *cells) {
     const struct grid *g = p->grid;
-    const size_t count = g->prompt_count * g->seed_count * g->layer_count;
+    const size_t count = grid_count(g);
     for (size_t i = 0; i < count; i++) {
         const struct cell *c = &g->cells[i];
         const struct image *t = &p->thumbnails[i];
@@ -251,7 +255,7 @@ static int write_page(struct presentation *p, const struct report_prompt *prompt
 
 static int write_report(struct presentation *p) {
     const struct grid *g = p->grid;
-    const size_t count = g->prompt_count * g->seed_count * g->layer_count;
+    const size_t count = grid_count(g);
     struct report_prompt *prompts = NULL;
     struct report_cell *cells = NULL;
     struct tokens *tokens = NULL;
@@ -292,8 +296,7 @@ int present(dl_context *cx, const dl_model *model, const struct grid *grid, cons
         status = write_sheet(&p, i);
     if (status == DL_OK)
         status = write_report(&p);
-    const size_t count = grid->prompt_count * grid->seed_count * grid->layer_count;
-    for (size_t i = 0; p.thumbnails && i < count; i++)
+    for (size_t i = 0; p.thumbnails && i < grid_count(grid); i++)
         image_free(&p.thumbnails[i]);
     free(p.thumbnails);
     free(p.row_labels);

@@ -94,7 +94,7 @@ static int on_picture(void *user, const dl_picture *picture) {
 }
 
 static int is_made(void *user, size_t prompt, int layer, uint64_t seed) {
-    const struct folder_run *r = user;
+    struct folder_run *r = user;
     return grid_find(&r->grid, prompt, seed, layer)->made;
 }
 
@@ -112,10 +112,6 @@ static void latents_name(const struct grid *grid, size_t index, char name[96]) {
     snprintf(name + n, 96 - (size_t)n, ".seed.%" PRIu64, grid->settings->seeds[s]);
 }
 
-static size_t cell_count(const struct grid *grid) {
-    return grid->prompt_count * grid->seed_count * grid->layer_count;
-}
-
 /* Makes room for all latents and takes over those of an earlier, interrupted run; a picture whose
  * latents are not to be had is made again. */
 static int begin_latents(struct folder_run *r) {
@@ -125,12 +121,12 @@ static int begin_latents(struct folder_run *r) {
     if (!r->run->latents_file)
         return DL_OK;
     r->latent_values = r->model->latent_channels * (s->width / scale) * (s->height / scale);
-    DL_TRY(allocate(r->cx, "latents", cell_count(&r->grid), r->latent_values * sizeof(float),
+    DL_TRY(allocate(r->cx, "latents", grid_count(&r->grid), r->latent_values * sizeof(float),
                     (void **)&r->latents));
     if (file_exists(r->run->latents_file) &&
         store_open_file(r->cx, r->run->latents_file, &store) != DL_OK)
         store = NULL;
-    for (size_t i = 0; i < cell_count(&r->grid); i++) {
+    for (size_t i = 0; i < grid_count(&r->grid); i++) {
         char name[96];
         latents_name(&r->grid, i, name);
         const struct tensor *t = store ? store_find(store, name) : NULL;
@@ -144,7 +140,7 @@ static int begin_latents(struct folder_run *r) {
 }
 
 static int write_latents(struct folder_run *r) {
-    const size_t count = cell_count(&r->grid), scale = r->model->latent_scale;
+    const size_t count = grid_count(&r->grid), scale = r->model->latent_scale;
     struct tensor *tensors = NULL;
     char(*names)[96] = NULL;
     size_t n = 0;
@@ -247,7 +243,7 @@ static int fill_result(struct folder_run *r, dl_run_result *result, size_t found
 
 static size_t count_made(const struct grid *grid) {
     size_t n = 0;
-    for (size_t i = 0; i < cell_count(grid); i++)
+    for (size_t i = 0; i < grid_count(grid); i++)
         n += grid->cells[i].made;
     return n;
 }

@@ -4,6 +4,7 @@
 #include "diffusion/sampler.h"
 #include "lens/select.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,19 +32,33 @@ static int resolve_skip(dl_context *cx, const char *spec, int layers, unsigned c
     return status;
 }
 
+static int compare_seeds(const void *a, const void *b) {
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* DL_USAGE for a seed that is there twice. */
+static int check_twice(dl_context *cx, const uint64_t *seeds, size_t count) {
+    uint64_t *sorted;
+    int status = DL_OK;
+    DL_TRY(allocate(cx, "seeds", count, sizeof *sorted, (void **)&sorted));
+    memcpy(sorted, seeds, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare_seeds);
+    for (size_t i = 1; i < count && status == DL_OK; i++)
+        if (sorted[i] == sorted[i - 1])
+            status = fail(cx, DL_USAGE, "--seed: %" PRIu64 " is given twice", sorted[i]);
+    free(sorted);
+    return status;
+}
+
 static int resolve_seeds(dl_context *cx, const dl_options *options, struct settings *out) {
     out->seed_count = options->seed_count ? options->seed_count : 1;
     if (out->seed_count > SEEDS_MAX)
         return fail(cx, DL_USAGE, "--seeds: %zu is more than %d", out->seed_count, SEEDS_MAX);
     DL_TRY(allocate(cx, "seeds", out->seed_count, sizeof *out->seeds, (void **)&out->seeds));
-    for (size_t i = 0; i < options->seed_count; i++) {
-        out->seeds[i] = options->seeds[i];
-        for (size_t j = 0; j < i; j++)
-            if (out->seeds[j] == out->seeds[i])
-                return fail(cx, DL_USAGE, "--seed: %llu is given twice",
-                            (unsigned long long)out->seeds[i]);
-    }
-    return DL_OK;
+    if (options->seed_count)
+        memcpy(out->seeds, options->seeds, options->seed_count * sizeof *out->seeds);
+    return check_twice(cx, out->seeds, out->seed_count);
 }
 
 static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_options *options,
