@@ -1,82 +1,8 @@
-/* Every operation of kernels/ops.h with every kernel table that this machine runs, against plain
- * loops in double precision: odd sizes, all weight dtypes, all epilogues. Each call is planned and
- * then made in an arena of exactly the planned size. Results must not depend on the number of
- * threads, nor an item's result on the batch it is in: to the bit. */
-#include "kernels/kernels.h" /* before cmocka.h, whose `fail` is a macro */
-
-#include <math.h>
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static const char *const names[] = {"ref", "avx2", "avx512", "neon"};
-static dl_context cx;
-
-/* Runs `call` in plan mode, reserves what was planned, runs it. */
-#define PLANNED(call)                                                                              \
-    do {                                                                                           \
-        arena_plan(&cx);                                                                           \
-        call;                                                                                      \
-        assert_int_equal(arena_reserve(&cx, "test"), DL_OK);                                       \
-        call;                                                                                      \
-        assert_int_equal(cx.arena.used, 0);                                                        \
-        arena_free(&cx);                                                                           \
-    } while (0)
-
-/* for every table of this machine: { ... } */
-#define EACH_TABLE                                                                                 \
-    for (size_t table = 0; table < sizeof names / sizeof *names; table++)                          \
-        if ((cx.kernels = kernels_choose(names[table])) != NULL)
-
-/* ---- numbers --------------------------------------------------------------------------------- */
-
-static uint32_t random_state = 1;
-
-static float uniform(void) { /* in [-1, 1) */
-    random_state = random_state * 1664525u + 1013904223u;
-    return (float)(random_state >> 8) * 0x1p-23f - 1.0f;
-}
-
-static float *numbers(size_t n) {
-    float *x = malloc((n ? n : 1) * sizeof *x);
-    assert_non_null(x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = uniform();
-    return x;
-}
-
-static double *doubles(size_t n) {
-    double *x = calloc(n ? n : 1, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
-/* The largest difference, as a share of the largest expected value, is at most `tolerance`. */
-static void check(const char *what, const float *actual, const double *expected, size_t n,
-                  double tolerance) {
-    double top = 0.0, worst = 0.0;
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++)
-        top = fmax(top, fabs(expected[i]));
-    for (size_t i = 0; i < n; i++) {
-        double difference = fabs((double)actual[i] - expected[i]);
-        if (!(difference <= worst)) {
-            worst = difference;
-            at = i;
-        }
-    }
-    if (!(worst <= tolerance * top))
-        fail_msg("%s, %s: element %zu of %zu is %.9g, expected %.9g (largest %g)", what,
-                 cx.kernels->name, at, n, (double)actual[at], expected[at], top);
-}
-
-static void check_bits(const char *what, const float *actual, const float *expected, size_t n) {
-    if (memcmp(actual, expected, n * sizeof *actual) != 0)
-        fail_msg("%s, %s: other bits", what, cx.kernels->name);
-}
+/* Products, convolutions and attention with every kernel table that this machine runs, against
+ * plain loops in double precision: odd sizes, all weight dtypes, all epilogues. Each call is
+ * planned and then made in an arena of exactly the planned size. Results must not depend on the
+ * number of threads, nor an item's result on the batch it is in: to the bit. */
+#include "kernel_check.h"
 
 /* ---- 16-bit weights -------------------------------------------------------------------------- */
 
@@ -120,24 +46,6 @@ static void free_weight(struct tensor *w, float *values) {
 }
 
 /* ---- definitions ----------------------------------------------------------------------------- */
-
-static double activated(double x, enum activation act) {
-    switch (act) {
-    case ACT_SILU:
-        return x / (1.0 + exp(-x));
-    case ACT_GELU:
-        return 0.5 * x * erfc(-x / sqrt(2.0));
-    case ACT_GELU_TANH:
-        return 0.5 * x * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
-    case ACT_QUICK_GELU:
-        return x / (1.0 + exp(-1.702 * x));
-    case ACT_RELU:
-        return x > 0.0 ? x : 0.0;
-    case ACT_NONE:
-        break;
-    }
-    return x;
-}
 
 static double finished(double x, const struct epilogue *ep, size_t m, size_t n, size_t N) {
     if (!ep)
@@ -208,9 +116,6 @@ static void define_attention(double *y, const float *q, const float *k, const fl
 }
 
 /* ---- matrix product -------------------------------------------------------------------------- */
-
-static const enum activation activations[] = {ACT_NONE,      ACT_SILU,       ACT_GELU,
-                                              ACT_GELU_TANH, ACT_QUICK_GELU, ACT_RELU};
 
 static void linear_case(size_t M, size_t N, size_t K, enum dtype dtype, enum activation act,
                         bool bias, bool residual, bool in_place) {
@@ -315,23 +220,6 @@ static void unaligned_weights(void **state) {
         }
         free_weight(&w, values);
         free(x), free(aligned), free(odd), free(moved);
-    }
-}
-
-/* Inputs that are not numbers come out as such: a broken model is seen, not hidden. */
-static void nan_passes_through(void **state) {
-    (void)state;
-    EACH_TABLE {
-        float x[19], y[19];
-        cx.threads = 1;
-        for (size_t a = 0; a < sizeof activations / sizeof *activations; a++) {
-            for (size_t i = 0; i < 19; i++)
-                x[i] = i % 5 ? NAN : 1.0f;
-            op_activate(&cx, y, x, 19, activations[a]);
-            for (size_t i = 0; i < 19; i++)
-                if (activations[a] != ACT_RELU || names[table][0] != 'r')
-                    assert_int_equal(isnan(y[i]) != 0, i % 5 != 0);
-        }
     }
 }
 
@@ -515,209 +403,6 @@ static void attention_extremes(void **state) {
     free(q), free(k), free(v), free(mask);
 }
 
-/* ---- norms ----------------------------------------------------------------------------------- */
-
-static void norm_rows(void **state) {
-    (void)state;
-    static const size_t widths[] = {1, 5, 16, 33, 320, 771};
-    enum { M = 70 };
-    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
-        size_t C = widths[i];
-        float *x = numbers(M * C), *w = numbers(C), *b = numbers(C);
-        float *y = malloc(M * C * sizeof *y);
-        double *layer = doubles(M * C), *rms = doubles(M * C);
-        for (size_t m = 0; m < M; m++) {
-            double mean = 0.0, squares = 0.0, var = 0.0;
-            for (size_t c = 0; c < C; c++) {
-                x[m * C + c] += (float)(m % 5) * 3.0f;
-                mean += (double)x[m * C + c] / (double)C;
-                squares += (double)x[m * C + c] * (double)x[m * C + c] / (double)C;
-            }
-            for (size_t c = 0; c < C; c++)
-                var += pow((double)x[m * C + c] - mean, 2.0) / (double)C;
-            for (size_t c = 0; c < C; c++) {
-                double value = (double)x[m * C + c], factor = (double)w[c];
-                layer[m * C + c] = (value - mean) / sqrt(var + 1e-5) * factor + (double)b[c];
-                rms[m * C + c] = value / sqrt(squares + 1e-6) * factor;
-            }
-        }
-        EACH_TABLE {
-            for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
-                PLANNED(op_layer_norm(&cx, y, x, w, b, M, C, 1e-5f));
-                check("layer norm", y, layer, M * C, 3e-6);
-                memcpy(y, x, M * C * sizeof *y);
-                op_layer_norm(&cx, y, y, w, b, M, C, 1e-5f);
-                check("layer norm in place", y, layer, M * C, 3e-6);
-                PLANNED(op_rms_norm(&cx, y, x, w, M, C, 1e-6f));
-                check("RMS norm", y, rms, M * C, 1e-6);
-            }
-        }
-        free(x), free(w), free(b), free(y), free(layer), free(rms);
-    }
-}
-
-static void group_norm_case(size_t B, size_t P, size_t C, size_t groups, bool scaled,
-                            enum activation act) {
-    size_t n = B * P * C, G = C / groups;
-    float *x = numbers(n), *w = numbers(C), *b = numbers(C), *scale = numbers(B * C);
-    float *shift = numbers(B * C), *y = malloc(n * sizeof *y), *first = malloc(n * sizeof *first);
-    double *expected = doubles(n);
-    for (size_t i = 0; i < n; i++)
-        x[i] += (float)(i % C) * 0.5f; /* channels of unlike means */
-    for (size_t i = 0; i < B * groups; i++) {
-        const float *from = x + i / groups * P * C + i % groups * G;
-        double mean = 0.0, var = 0.0, count = (double)(P * G);
-        for (size_t p = 0; p < P * G; p++)
-            mean += (double)from[p / G * C + p % G] / count;
-        for (size_t p = 0; p < P * G; p++)
-            var += pow((double)from[p / G * C + p % G] - mean, 2.0) / count;
-        for (size_t p = 0; p < P * G; p++) {
-            size_t c = i % groups * G + p % G, item = i / groups;
-            double value = ((double)from[p / G * C + p % G] - mean) / sqrt(var + 1e-5);
-            value = value * (double)w[c] + (double)b[c];
-            if (scaled)
-                value = value * (1.0 + (double)scale[item * C + c]) + (double)shift[item * C + c];
-            expected[(item * P + p / G) * C + c] = activated(value, act);
-        }
-    }
-    const float *s = scaled ? scale : NULL, *t = scaled ? shift : NULL;
-    EACH_TABLE {
-        for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
-            PLANNED(op_group_norm(&cx, y, x, w, b, s, t, B, P, C, groups, 1e-5f, act));
-            check("group norm", y, expected, n, 3e-6);
-            if (cx.threads == 1)
-                memcpy(first, y, n * sizeof *y);
-            check_bits("group norm", y, first, n);
-        }
-        for (size_t i = 0; i < B; i++) {
-            size_t item = i * P * C;
-            PLANNED(op_group_norm(&cx, y, x + item, w, b, s ? s + i * C : NULL,
-                                  t ? t + i * C : NULL, 1, P, C, groups, 1e-5f, act));
-            check_bits("group norm of one item", y, first + item, P * C);
-        }
-    }
-    free(x), free(w), free(b), free(scale), free(shift), free(y), free(first), free(expected);
-}
-
-static void group_norms(void **state) {
-    (void)state;
-    group_norm_case(2, 35, 40, 4, false, ACT_NONE);
-    group_norm_case(1, 3, 6, 3, true,
-                    ACT_SILU); /* two values alone may lie ill: x - mean cancels */
-    group_norm_case(2, 1100, 33, 11, true, ACT_SILU);
-    group_norm_case(3, 9, 64, 32, false, ACT_GELU);
-}
-
-/* ---- elements -------------------------------------------------------------------------------- */
-
-static void activations_are_accurate(void **state) {
-    (void)state;
-    enum { N = 6007 };
-    float *x = numbers(N), *y = malloc(N * sizeof *y);
-    for (size_t i = 0; i < N; i++)
-        x[i] = i < 6000 ? ((float)i - 3000.0f) * 0.01f : x[i] * 1e30f;
-    EACH_TABLE {
-        cx.threads = 2;
-        for (size_t a = 0; a < sizeof activations / sizeof *activations; a++) {
-            PLANNED(op_activate(&cx, y, x, N, activations[a]));
-            for (size_t i = 0; i < N; i++) {
-                double expected = activated((double)x[i], activations[a]);
-                double limit = 3e-7 * fabs((double)x[i]);
-                if (!(fabs((double)y[i] - expected) <= limit))
-                    fail_msg("activation %d of %.9g, %s: %.9g, expected %.9g", activations[a],
-                             (double)x[i], cx.kernels->name, (double)y[i], expected);
-            }
-        }
-    }
-    free(x), free(y);
-}
-
-static void elements_and_moves(void **state) {
-    (void)state;
-    enum { B = 2, P = 711, C = 37, N = B * P * C, HALF = 18 };
-    float *x = numbers(N), *z = numbers(N), *y = malloc(N * sizeof *y), *back = numbers(N);
-    double *expected = doubles(N);
-    EACH_TABLE {
-        for (cx.threads = 1; cx.threads <= 3; cx.threads++) {
-            for (size_t i = 0; i < N; i++)
-                expected[i] = (double)y[i];
-            for (size_t i = 0; i < B * P; i++)
-                for (size_t c = 0; c < HALF; c++)
-                    expected[i * HALF + c] =
-                        (double)x[i * 2 * HALF + c] *
-                        activated((double)x[i * 2 * HALF + HALF + c], ACT_GELU);
-            PLANNED(op_gated(&cx, y, x, B * P, HALF, ACT_GELU));
-            check("gated", y, expected, B * P * HALF, 1e-6);
-
-            memcpy(y, x, N * sizeof *y);
-            op_add(&cx, y, z, N);
-            op_scale(&cx, y, 0.5f, N);
-            op_add_channels(&cx, y, z, B, P, C);
-            for (size_t i = 0; i < N; i++)
-                expected[i] =
-                    ((double)x[i] + (double)z[i]) / 2.0 + (double)z[i / (P * C) * C + i % C];
-            check("sums", y, expected, N, 1e-6);
-
-            op_to_channels_first(&cx, y, x, B, C, P);
-            for (size_t i = 0; i < N; i++)
-                expected[(i / (P * C) * C + i % C) * P + i / C % P] = (double)x[i];
-            check("channels first", y, expected, N, 0.0);
-            op_to_channels_last(&cx, back, y, B, C, P);
-            check_bits("channels last", back, x, N);
-
-            op_concat(&cx, y, x, 5, z, C - 5, P);
-            for (size_t i = 0; i < P * C; i++)
-                expected[i] = i % C < 5 ? (double)x[i / C * 5 + i % C]
-                                        : (double)z[i / C * (C - 5) + i % C - 5];
-            check("concatenation", y, expected, P * C, 0.0);
-        }
-    }
-    free(x), free(z), free(y), free(back), free(expected);
-}
-
-/* Every f16 and bf16 that is a number, infinity included. */
-static void widening(void **state) {
-    (void)state;
-    enum { N = 65536 };
-    uint16_t *half = malloc(N * sizeof *half);
-    float *y = malloc(N * sizeof *y);
-    for (size_t i = 0; i < N; i++)
-        half[i] = (uint16_t)i;
-    EACH_TABLE {
-        cx.threads = 1;
-        for (size_t skip = 0; skip < 2; skip++) { /* unaligned as well */
-            op_widen(&cx, y, half + skip, DTYPE_F16, N - skip);
-            for (size_t i = skip; i < N; i++) {
-                size_t exponent = i >> 10 & 31, fraction = i & 1023;
-                double value = exponent ? ldexp(1024.0 + (double)fraction, (int)exponent - 25)
-                                        : ldexp((double)fraction, -24);
-                value = exponent == 31 ? INFINITY : value;
-                value = i >> 15 ? -value : value;
-                if (exponent == 31 && fraction)
-                    assert_true(isnan(y[i - skip]));
-                else if ((double)y[i - skip] != value)
-                    fail_msg("f16 %zx, %s: %g, expected %g", i, cx.kernels->name,
-                             (double)y[i - skip], value);
-            }
-            op_widen(&cx, y, half + skip, DTYPE_BF16, N - skip);
-            for (size_t i = skip; i < N; i++) {
-                uint32_t bits;
-                memcpy(&bits, &y[i - skip], sizeof bits);
-                if (!isnan(y[i - skip]))
-                    assert_int_equal(bits, i << 16);
-            }
-        }
-        float row[3];
-        struct tensor table_of_rows = {
-            .dtype = DTYPE_BF16, .ndim = 2, .shape = {N / 3, 3}, .data = half};
-        op_embedding_row(&cx, row, &table_of_rows, 5000);
-        uint32_t bits;
-        memcpy(&bits, &row[2], sizeof bits);
-        assert_int_equal(bits, 15002u << 16);
-    }
-    free(half), free(y);
-}
-
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 static void tables_are_chosen_by_name(void **state) {
@@ -751,18 +436,12 @@ int main(void) {
         cmocka_unit_test(linear_dtypes_and_epilogues),
         cmocka_unit_test(rows_do_not_depend_on_their_number),
         cmocka_unit_test(unaligned_weights),
-        cmocka_unit_test(nan_passes_through),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(enlarging_convolutions),
         cmocka_unit_test(smallest_picture),
         cmocka_unit_test(attentions),
         cmocka_unit_test(long_attentions),
         cmocka_unit_test(attention_extremes),
-        cmocka_unit_test(norm_rows),
-        cmocka_unit_test(group_norms),
-        cmocka_unit_test(activations_are_accurate),
-        cmocka_unit_test(elements_and_moves),
-        cmocka_unit_test(widening),
         cmocka_unit_test(work_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
