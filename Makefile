@@ -1,6 +1,6 @@
 # dlens: see README.md. `make` builds, `make test` tests, `make demo` shows.
 #
-# Variables: CC=gcc|clang  BLAS=1|0 (OpenBLAS)  OMP=1|0 (OpenMP)  SANITIZE=address,undefined
+# Variables: CC=gcc|clang  OMP=1|0 (OpenMP)  SANITIZE=address,undefined
 #            BUILD=folder of objects  PREFIX, DESTDIR (install)
 #            LODEPNG_SRC=a lodepng.c of your own, where the distribution has no liblodepng
 
@@ -10,7 +10,6 @@ endif
 CXX     ?= g++
 BUILD   ?= build
 PREFIX  ?= /usr/local
-BLAS    ?= 1
 OMP     ?= 1
 CFLAGS  ?= -O3 -g
 PKG     ?= pkg-config
@@ -23,10 +22,6 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pro
 DEFS    := -Iinclude -Isrc -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DUTF8PROC_EXPORTS
 BASE     = -std=c99 -fPIC -fvisibility=hidden -ffp-contract=off $(WARN) $(DEFS) $(EXTRA) -MMD -MP
 LIBS    := -lcjson -lutf8proc -lz -lm
-ifeq ($(BLAS),1)
-DEFS    += -DDLENS_BLAS $(shell $(PKG) --cflags openblas 2>/dev/null)
-LIBS    += $(or $(shell $(PKG) --libs openblas 2>/dev/null),-lopenblas)
-endif
 ifeq ($(OMP),1)
 EXTRA   += -fopenmp
 LIBS    += -fopenmp

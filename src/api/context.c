@@ -58,14 +58,11 @@ int dl_set_threads(dl_context *cx, int threads) {
 }
 
 const char *dl_version(dl_context *cx) {
-    const char *blas = "no OpenBLAS", *openmp = "no OpenMP";
-#ifdef DLENS_BLAS
-    blas = "OpenBLAS";
-#endif
+    const char *openmp = "no OpenMP";
 #ifdef _OPENMP
     openmp = "OpenMP";
 #endif
-    snprintf(cx->version, sizeof cx->version, "%s (%s, %s; %s)", DLENS_VERSION, blas, openmp,
+    snprintf(cx->version, sizeof cx->version, "%s (%s; %s)", DLENS_VERSION, openmp,
              cx->kernels->name);
     return cx->version;
 }
