@@ -4,8 +4,10 @@
  * instead of waited for (O_NONBLOCK lets the open itself return). */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,7 +130,10 @@ void file_unmap(struct mapping *mapping) {
 /* Creates PATH.PID-N.tmp, a name that no file has yet. *name is freed by the caller. */
 static int open_temporary(dl_context *cx, const char *path, char **name, FILE **stream) {
     size_t size = strlen(path) + 64;
+    struct stat info;
     void *memory;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return fail(cx, DL_FAILED, "%s: cannot write: exists and is not a regular file", path);
     DL_TRY(allocate(cx, path, size, 1, &memory));
     *name = memory;
     int fd = -1;
@@ -164,11 +169,8 @@ static int finish(FILE *stream) {
 }
 
 int file_write_with(dl_context *cx, const char *path, file_writer writer, void *user) {
-    struct stat info;
     char *name;
     FILE *stream;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return fail(cx, DL_FAILED, "%s: cannot write: exists and is not a regular file", path);
     DL_TRY(open_temporary(cx, path, &name, &stream));
     int status = writer(cx, stream, user);
     int error = finish(stream);
@@ -199,6 +201,47 @@ int file_write(dl_context *cx, const char *path, const void *data, size_t size) 
     return file_write_with(cx, path, write_bytes, &b);
 }
 
+int file_prepare(dl_context *cx, const char *path) {
+    char *name;
+    FILE *stream;
+    DL_TRY(dir_make_above(cx, path));
+    DL_TRY(open_temporary(cx, path, &name, &stream));
+    fclose(stream);
+    unlink(name);
+    free(name);
+    return DL_OK;
+}
+
+/* The process that made a temporary file, by its name; 0 if the name is none of open_temporary. */
+static long temporary_owner(const char *name) {
+    for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.')) {
+        long owner;
+        int number, end = 0;
+        if (sscanf(dot, ".%ld-%d.tmp%n", &owner, &number, &end) == 2 && end && !dot[end])
+            return owner > 0 ? owner : 0;
+    }
+    return 0;
+}
+
+bool file_is_temporary(const char *name) {
+    return temporary_owner(name) != 0;
+}
+
+void file_sweep(const char *dir) {
+    DIR *stream = opendir(dir);
+    for (struct dirent *e = stream ? readdir(stream) : NULL; e; e = readdir(stream)) {
+        const long owner = temporary_owner(e->d_name);
+        if (!owner || kill((pid_t)owner, 0) == 0 || errno != ESRCH)
+            continue;
+        char *path = path_join(dir, e->d_name);
+        if (path)
+            unlink(path);
+        free(path);
+    }
+    if (stream)
+        closedir(stream);
+}
+
 /* ---- folders ------------------------------------------------------------------------------- */
 
 int dir_make(dl_context *cx, const char *path) {
@@ -219,5 +262,18 @@ int dir_make(dl_context *cx, const char *path) {
         part[i] = path[i];
     }
     free(memory);
+    return status;
+}
+
+int dir_make_above(dl_context *cx, const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return DL_OK;
+    char *dir = strdup(path);
+    if (!dir)
+        return fail_memory(cx, path, strlen(path) + 1);
+    dir[slash - path] = '\0';
+    int status = dir_make(cx, dir);
+    free(dir);
     return status;
 }

@@ -32,7 +32,17 @@ int file_write(dl_context *cx, const char *path, const void *data, size_t size);
 typedef int (*file_writer)(dl_context *cx, void *stream_FILE, void *user);
 int file_write_with(dl_context *cx, const char *path, file_writer writer, void *user);
 
-/* Makes a folder and the missing ones above it. */
+/* Makes the folder of a file and sees that the file can be written there, so that long work does
+ * not fail at its end. An older file of this name stays. DL_FAILED with the system's reason. */
+int file_prepare(dl_context *cx, const char *path);
+
+/* Whether a name in a folder is one of file_write's temporary names: those are left behind where
+ * the process is killed while it writes. file_sweep removes those of processes that are no more. */
+bool file_is_temporary(const char *name);
+void file_sweep(const char *dir);
+
+/* Makes a folder, or the folder of a file, and the missing ones above it. */
 int dir_make(dl_context *cx, const char *path);
+int dir_make_above(dl_context *cx, const char *path);
 
 #endif
