@@ -195,6 +195,63 @@ static void resumes_what_is_missing(void **state) {
     end(&f);
 }
 
+/* A process that was killed leaves temporary files, a manifest that lags behind, or no picture. */
+static void resumes_after_a_kill(void **state) {
+    static const char *const leftovers[] = {"manifest.json.99999999-0.tmp",
+                                            "0-a-dog-two-dogs/seed-5/layer-04.png.99999999-0.tmp"};
+    struct fixture f;
+    size_t made, found;
+    (void)state;
+    begin(&f);
+    assert_int_equal(go(&f, &made, &found), DL_OK);
+    for (size_t i = 0; i < 2; i++)
+        put_file(f.out, leftovers[i], "half", 4);
+    char *index = path_join(f.out, "index.html"), *sheet = path_join(f.out, "sheet.png");
+    assert_int_equal(unlink(index) | unlink(sheet), 0);
+    assert_int_equal(go(&f, &made, &found), DL_OK);
+    assert_int_equal(made, 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_false(there(&f, leftovers[i]));
+    assert_true(there(&f, "index.html") && there(&f, "sheet.png"));
+    free(index);
+    free(sheet);
+    end(&f);
+}
+
+static int no_manifest_yet(void *user, const dl_progress *progress) {
+    const struct fixture *f = user;
+    (void)progress;
+    return there(f, "manifest.json") ? 0 : 1;
+}
+
+static void manifest_comes_first(void **state) {
+    struct fixture f;
+    size_t made, found;
+    (void)state;
+    begin(&f);
+    f.options.progress = no_manifest_yet;
+    f.options.progress_user = &f;
+    assert_int_equal(go(&f, &made, &found), DL_OK);
+    end(&f);
+}
+
+/* One model by two paths is one model. */
+static void resumes_by_another_path(void **state) {
+    struct fixture f;
+    size_t made, found;
+    (void)state;
+    begin(&f);
+    assert_int_equal(go(&f, &made, &found), DL_OK);
+    dl_model_close(f.model);
+    assert_int_equal(dl_model_open(f.cx, "./tests/data/tiny-sd1/", &f.model), DL_OK);
+    assert_int_equal(go(&f, &made, &found), DL_OK);
+    assert_int_equal(made, 0);
+    dl_model_close(f.model);
+    assert_int_equal(dl_model_open(f.cx, "tests/data/tiny-sd2", &f.model), DL_OK);
+    assert_int_equal(go(&f, &made, &found), DL_USAGE);
+    end(&f);
+}
+
 static void refuses_other_settings(void **state) {
     struct fixture f;
     size_t made, found;
@@ -203,7 +260,7 @@ static void refuses_other_settings(void **state) {
     assert_int_equal(go(&f, &made, &found), DL_OK);
     f.options.steps = 3;
     assert_int_equal(go(&f, &made, &found), DL_USAGE);
-    assert_non_null(strstr(dl_message(f.cx), "steps"));
+    assert_non_null(strstr(dl_message(f.cx), "steps: 2 there, 3 now"));
     assert_non_null(strstr(dl_message(f.cx), "--overwrite"));
     f.options.steps = 2;
     assert_int_equal(go_with(&f, "another", &made, &found), DL_USAGE);
@@ -291,6 +348,14 @@ static void latents_of_an_interrupted_run(void **state) {
     unlink(path);
     assert_int_equal(go(&f, &made, &found), DL_OK);
     assert_int_equal(made, 4);
+    /* the file of another run is no substitute for it */
+    char *other = path_join(f.folder, "other");
+    f.run.folder = other;
+    assert_int_equal(go_with(&f, "a cat", &made, &found), DL_OK);
+    f.run.folder = f.out;
+    assert_int_equal(go(&f, &made, &found), DL_OK);
+    assert_int_equal(made, 4);
+    free(other);
     free(path);
     end(&f);
 }
@@ -352,6 +417,9 @@ int main(void) {
         cmocka_unit_test(files_of_a_run),
         cmocka_unit_test(manifest_of_a_run),
         cmocka_unit_test(resumes_what_is_missing),
+        cmocka_unit_test(resumes_after_a_kill),
+        cmocka_unit_test(manifest_comes_first),
+        cmocka_unit_test(resumes_by_another_path),
         cmocka_unit_test(refuses_other_settings),
         cmocka_unit_test(refuses_foreign_files),
         cmocka_unit_test(stopped_and_resumed),

@@ -11,37 +11,65 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MANIFEST_BYTES_MAX = 256 << 20 };
 
 /* ---- is it the same run? --------------------------------------------------------------------- */
 
+/* "steps: 50 there, 20 now", short. */
+static void describe_difference(const char *key, const cJSON *there, const cJSON *now,
+                                char what[256]) {
+    char *old = there ? cJSON_PrintUnformatted(there) : NULL, *new = cJSON_PrintUnformatted(now);
+    snprintf(what, 256, "%.30s: %.90s there, %.90s now", key, old ? old : "nothing",
+             new ? new : "?");
+    cJSON_free(old);
+    cJSON_free(new);
+}
+
+/* The first entry of `now` that `there` has otherwise; false where all are equal. */
+static bool find_difference(const char *part, const cJSON *there, const cJSON *now,
+                            char what[256]) {
+    if (there && cJSON_Compare(now, there, true))
+        return false;
+    const cJSON *entry;
+    cJSON_ArrayForEach(entry, now) {
+        const cJSON *other =
+            entry->string ? cJSON_GetObjectItemCaseSensitive(there, entry->string) : NULL;
+        if (entry->string && !cJSON_Compare(entry, other, true)) {
+            describe_difference(entry->string, other, entry, what);
+            return true;
+        }
+    }
+    snprintf(what, 256, "%s", part);
+    return true;
+}
+
+/* A model is the same by whatever path it is named: the old path gives way to the new one. */
+static void unify_model_path(cJSON *there, const cJSON *now) {
+    struct stat a, b;
+    const cJSON *old = cJSON_GetObjectItemCaseSensitive(there, "path");
+    const cJSON *new = cJSON_GetObjectItemCaseSensitive(now, "path");
+    if (cJSON_IsString(old) && cJSON_IsString(new) && stat(old->valuestring, &a) == 0 &&
+        stat(new->valuestring, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        cJSON_ReplaceItemInObjectCaseSensitive(there, "path",
+                                               cJSON_CreateString(new->valuestring));
+}
+
 /* The parts of a manifest that say what a run is. The new one is printed and parsed again, so that
  * both sides have passed through the same text. */
-static bool same_run(const cJSON *manifest, const cJSON *there, char what[256]) {
+static bool same_run(const cJSON *manifest, cJSON *there, char what[256]) {
     static const char *const parts[] = {"schema", "model", "options", "prompts"};
     char *text = cJSON_PrintUnformatted(manifest);
     cJSON *mine = text ? cJSON_Parse(text) : NULL;
     bool same = mine != NULL;
     cJSON_free(text);
-    for (size_t i = 0; same && i < sizeof parts / sizeof parts[0]; i++) {
-        const cJSON *a = cJSON_GetObjectItemCaseSensitive(mine, parts[i]);
-        const cJSON *b = cJSON_GetObjectItemCaseSensitive(there, parts[i]);
-        same = a && b && cJSON_Compare(a, b, true);
-        if (same)
-            continue;
-        snprintf(what, 256, "%s", parts[i]);
-        const cJSON *entry; /* the first setting that differs */
-        cJSON_ArrayForEach(entry, a) {
-            if (!entry->string)
-                break;
-            if (!cJSON_Compare(entry, cJSON_GetObjectItemCaseSensitive(b, entry->string), true)) {
-                snprintf(what, 256, "%s", entry->string);
-                break;
-            }
-        }
-    }
+    unify_model_path(cJSON_GetObjectItemCaseSensitive(there, "model"),
+                     cJSON_GetObjectItemCaseSensitive(mine, "model"));
+    for (size_t i = 0; same && i < sizeof parts / sizeof parts[0]; i++)
+        same = !find_difference(parts[i], cJSON_GetObjectItemCaseSensitive(there, parts[i]),
+                                cJSON_GetObjectItemCaseSensitive(mine, parts[i]), what);
     cJSON_Delete(mine);
     return same;
 }
@@ -75,6 +103,19 @@ static int take_images(dl_context *cx, struct grid *grid, const cJSON *images) {
     return DL_OK;
 }
 
+/* Removes what a killed run was writing: beside the manifest and in each seed's folder. */
+static void sweep(const struct grid *grid, const char *folder) {
+    file_sweep(folder);
+    for (size_t i = 0; i < grid_count(grid); i += grid->layer_count) {
+        char *path = path_join(folder, grid->cells[i].file);
+        if (path) {
+            *strrchr(path, '/') = '\0';
+            file_sweep(path);
+        }
+        free(path);
+    }
+}
+
 /* What is there by its final name is complete; it is read all the same, as a disk may have lost
  * it, and for its flags. */
 static void take_files(dl_context *cx, struct grid *grid, const char *folder) {
@@ -106,7 +147,7 @@ static bool is_sheet(const char *name) {
 }
 
 /* A top-level name that a run makes: its own files, a prompt's folder, the latents. Names with a
- * dot in front (temporary files, what file managers leave) are nobody's. */
+ * dot in front (what file managers leave) are nobody's. */
 static bool is_ours(const struct grid *grid, const char *name, const char *latents_file) {
     const char *latents = latents_file ? strrchr(latents_file, '/') : NULL;
     latents = latents ? latents + 1 : latents_file;
@@ -129,7 +170,7 @@ static size_t count_entries(const char *folder, const struct grid *grid, const c
     DIR *dir = opendir(folder);
     *foreign = false;
     for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
-        if (e->d_name[0] == '.')
+        if (e->d_name[0] == '.' || file_is_temporary(e->d_name))
             continue;
         count++;
         if (!*foreign && !is_ours(grid, e->d_name, latents_file)) {
@@ -172,6 +213,7 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
     } else {
         *state = FOLDER_SAME;
         status = take_images(cx, grid, cJSON_GetObjectItemCaseSensitive(there, "images"));
+        sweep(grid, folder);
         take_files(cx, grid, folder);
     }
     cJSON_Delete(there);

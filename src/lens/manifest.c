@@ -208,6 +208,18 @@ int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *gri
     return prompts ? DL_OK : fail_memory(cx, "manifest", 0);
 }
 
+void manifest_identity(const struct cJSON *manifest, char out[16]) {
+    static const char *const parts[] = {"model", "options", "prompts"};
+    unsigned long sum = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        char *text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(manifest, parts[i]));
+        if (text)
+            sum = crc32_z(sum, (const unsigned char *)text, strlen(text));
+        cJSON_free(text);
+    }
+    snprintf(out, 16, "%08lx", sum);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static cJSON *images_json(const struct grid *grid) {

@@ -46,6 +46,9 @@ void slug(char out[48], const char *prompt);
 int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
                    const dl_run *run, struct cJSON **out);
 
+/* A checksum of model, options and prompts: marks other files of the run as its own. */
+void manifest_identity(const struct cJSON *manifest, char out[16]);
+
 /* Writes FOLDER/manifest.json with the grid's pictures. */
 int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *grid,
                    const char *folder);

@@ -1,8 +1,8 @@
 /* A lens into a folder.
  *
- * The folder is never in a half-written state: each picture is written under a temporary name and
- * renamed, the manifest likewise. A run that was stopped in any way goes on with the first picture
- * that is not there under its final name. */
+ * The folder is never in a half-written state: the manifest is there before the first picture, and
+ * each file is written under a temporary name and renamed. A run that was stopped in any way goes
+ * on with the first picture that is not there under its final name. */
 #include "lens/run.h"
 
 #include "base/file.h"
@@ -26,10 +26,98 @@ struct folder_run {
     char *folder;
     size_t made;
     time_t written; /* when the manifest was last written */
-    /* all final latents, kept until the end: (cells, latent_values); NULL unless wanted */
+    /* all final latents: (cells, latent_values); NULL unless wanted */
     float *latents;
     size_t latent_values;
+    time_t latents_written; /* when their file was last written */
+    char identity[16];      /* of the run, in that file */
 };
+
+/* ---- latents --------------------------------------------------------------------------------- */
+
+static void latents_name(const struct grid *grid, size_t index, char name[96]) {
+    const size_t p = index / (grid->seed_count * grid->layer_count);
+    const size_t s = index / grid->layer_count % grid->seed_count;
+    const int layer = grid_layer(grid, index % grid->layer_count);
+    int n = grid->prompt_count > 1 ? snprintf(name, 96, "prompt.%zu.", p) : 0;
+    if (layer < 0)
+        n += snprintf(name + n, 96 - (size_t)n, "native");
+    else
+        n += snprintf(name + n, 96 - (size_t)n, "layer.%d", layer);
+    snprintf(name + n, 96 - (size_t)n, ".seed.%" PRIu64, grid->settings->seeds[s]);
+}
+
+/* The latents of an earlier, interrupted part of this run; NULL if there is no such file. */
+static struct store *open_latents(struct folder_run *r) {
+    const char *path = r->run->latents_file;
+    struct store *store;
+    if (!file_exists(path) || store_open_file(r->cx, path, &store) != DL_OK)
+        return NULL;
+    const char *run = store_metadata(store, "run");
+    if (run && strcmp(run, r->identity) == 0)
+        return store;
+    store_close(store);
+    return NULL;
+}
+
+/* Makes room for all latents and takes over those that are there; a picture whose latents are not
+ * to be had is made again. */
+static int begin_latents(struct folder_run *r) {
+    const struct settings *s = &r->settings;
+    const size_t scale = r->model->latent_scale;
+    if (!r->run->latents_file)
+        return DL_OK;
+    manifest_identity(r->manifest, r->identity);
+    DL_TRY(file_prepare(r->cx, r->run->latents_file));
+    r->latents_written = time(NULL);
+    r->latent_values = r->model->latent_channels * (s->width / scale) * (s->height / scale);
+    DL_TRY(allocate(r->cx, "latents", grid_count(&r->grid), r->latent_values * sizeof(float),
+                    (void **)&r->latents));
+    struct store *store = open_latents(r);
+    for (size_t i = 0; i < grid_count(&r->grid); i++) {
+        char name[96];
+        latents_name(&r->grid, i, name);
+        const struct tensor *t = store ? store_find(store, name) : NULL;
+        if (t && t->dtype == DTYPE_F32 && tensor_count(t) == r->latent_values)
+            memcpy(r->latents + i * r->latent_values, t->data, r->latent_values * sizeof(float));
+        else
+            r->grid.cells[i].made = false;
+    }
+    store_close(store);
+    return DL_OK;
+}
+
+static int write_latents(struct folder_run *r) {
+    const size_t count = grid_count(&r->grid), scale = r->model->latent_scale;
+    const char *const metadata[] = {"dlens", DLENS_VERSION, "run", r->identity, NULL};
+    struct tensor *tensors = NULL;
+    char(*names)[96] = NULL;
+    size_t n = 0;
+    if (!r->latents)
+        return DL_OK;
+    int status = allocate(r->cx, "latents", count, sizeof *tensors, (void **)&tensors);
+    if (status == DL_OK)
+        status = allocate(r->cx, "latents", count, sizeof *names, (void **)&names);
+    for (size_t i = 0; i < count && status == DL_OK; i++) {
+        if (!r->grid.cells[i].made)
+            continue;
+        latents_name(&r->grid, i, names[n]);
+        tensors[n] = (struct tensor){
+            .name = names[n],
+            .dtype = DTYPE_F32,
+            .ndim = 4,
+            .shape = {1, r->model->latent_channels, r->settings.height / scale,
+                      r->settings.width / scale},
+            .data = r->latents + i * r->latent_values,
+        };
+        n++;
+    }
+    if (status == DL_OK)
+        status = store_write(r->cx, r->run->latents_file, tensors, n, metadata);
+    free(tensors);
+    free(names);
+    return status;
+}
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
@@ -61,15 +149,28 @@ static int write_cell(struct folder_run *r, const struct cell *cell, const dl_pi
     char *path = path_join(r->folder, cell->file);
     if (!path)
         return fail_memory(r->cx, cell->file, 0);
-    char *slash = strrchr(path, '/');
-    *slash = '\0';
-    int status = dir_make(r->cx, path);
-    *slash = '/';
+    int status = dir_make_above(r->cx, path);
     if (status == DL_OK)
         status = picture_write(r->cx, r->model, &r->settings, r->grid.prompts[picture->prompt],
                                picture, path);
     free(path);
     return status;
+}
+
+/* What is made is found again by its file, so the manifest may lag behind by a second. Latents are
+ * one file, which is written anew now and then: what they lag behind is made again if need be. */
+static int keep_record(struct folder_run *r) {
+    enum { LATENTS_SECONDS = 30 };
+    const time_t now = time(NULL);
+    if (now != r->written) {
+        DL_TRY(manifest_write(r->cx, r->manifest, &r->grid, r->folder));
+        r->written = now;
+    }
+    if (now - r->latents_written >= LATENTS_SECONDS) {
+        DL_TRY(write_latents(r));
+        r->latents_written = now;
+    }
+    return DL_OK;
 }
 
 static int on_picture(void *user, const dl_picture *picture) {
@@ -84,90 +185,14 @@ static int on_picture(void *user, const dl_picture *picture) {
     if (r->latents)
         memcpy(r->latents + (size_t)(cell - r->grid.cells) * r->latent_values, picture->latents,
                r->latent_values * sizeof *r->latents);
-    /* What is made is found again by its file; the manifest may lag behind by a second. */
-    if (time(NULL) != r->written) {
-        if (manifest_write(r->cx, r->manifest, &r->grid, r->folder) != DL_OK)
-            return 1;
-        r->written = time(NULL);
-    }
+    if (keep_record(r) != DL_OK)
+        return 1;
     return r->run->on_picture ? r->run->on_picture(r->run->on_picture_user, picture) : 0;
 }
 
 static int is_made(void *user, size_t prompt, int layer, uint64_t seed) {
     struct folder_run *r = user;
     return grid_find(&r->grid, prompt, seed, layer)->made;
-}
-
-/* ---- latents --------------------------------------------------------------------------------- */
-
-static void latents_name(const struct grid *grid, size_t index, char name[96]) {
-    const size_t p = index / (grid->seed_count * grid->layer_count);
-    const size_t s = index / grid->layer_count % grid->seed_count;
-    const int layer = grid_layer(grid, index % grid->layer_count);
-    int n = grid->prompt_count > 1 ? snprintf(name, 96, "prompt.%zu.", p) : 0;
-    if (layer < 0)
-        n += snprintf(name + n, 96 - (size_t)n, "native");
-    else
-        n += snprintf(name + n, 96 - (size_t)n, "layer.%d", layer);
-    snprintf(name + n, 96 - (size_t)n, ".seed.%" PRIu64, grid->settings->seeds[s]);
-}
-
-/* Makes room for all latents and takes over those of an earlier, interrupted run; a picture whose
- * latents are not to be had is made again. */
-static int begin_latents(struct folder_run *r) {
-    const struct settings *s = &r->settings;
-    const size_t scale = r->model->latent_scale;
-    struct store *store = NULL;
-    if (!r->run->latents_file)
-        return DL_OK;
-    r->latent_values = r->model->latent_channels * (s->width / scale) * (s->height / scale);
-    DL_TRY(allocate(r->cx, "latents", grid_count(&r->grid), r->latent_values * sizeof(float),
-                    (void **)&r->latents));
-    if (file_exists(r->run->latents_file) &&
-        store_open_file(r->cx, r->run->latents_file, &store) != DL_OK)
-        store = NULL;
-    for (size_t i = 0; i < grid_count(&r->grid); i++) {
-        char name[96];
-        latents_name(&r->grid, i, name);
-        const struct tensor *t = store ? store_find(store, name) : NULL;
-        if (t && t->dtype == DTYPE_F32 && tensor_count(t) == r->latent_values)
-            memcpy(r->latents + i * r->latent_values, t->data, r->latent_values * sizeof(float));
-        else
-            r->grid.cells[i].made = false;
-    }
-    store_close(store);
-    return DL_OK;
-}
-
-static int write_latents(struct folder_run *r) {
-    const size_t count = grid_count(&r->grid), scale = r->model->latent_scale;
-    struct tensor *tensors = NULL;
-    char(*names)[96] = NULL;
-    size_t n = 0;
-    if (!r->latents)
-        return DL_OK;
-    int status = allocate(r->cx, "latents", count, sizeof *tensors, (void **)&tensors);
-    if (status == DL_OK)
-        status = allocate(r->cx, "latents", count, sizeof *names, (void **)&names);
-    for (size_t i = 0; i < count && status == DL_OK; i++) {
-        if (!r->grid.cells[i].made)
-            continue;
-        latents_name(&r->grid, i, names[n]);
-        tensors[n] = (struct tensor){
-            .name = names[n],
-            .dtype = DTYPE_F32,
-            .ndim = 4,
-            .shape = {1, r->model->latent_channels, r->settings.height / scale,
-                      r->settings.width / scale},
-            .data = r->latents + i * r->latent_values,
-        };
-        n++;
-    }
-    if (status == DL_OK)
-        status = store_write(r->cx, r->run->latents_file, tensors, n, NULL);
-    free(tensors);
-    free(names);
-    return status;
 }
 
 /* ---- the folder ------------------------------------------------------------------------------ */
@@ -230,7 +255,8 @@ static int prepare(struct folder_run *r, const dl_options *options, const char *
     DL_TRY(manifest_begin(r->cx, r->model, &r->grid, r->run, &r->manifest));
     DL_TRY(choose_folder(r));
     DL_TRY(dir_make(r->cx, r->folder));
-    return begin_latents(r);
+    DL_TRY(begin_latents(r));
+    return manifest_write(r->cx, r->manifest, &r->grid, r->folder);
 }
 
 static int fill_result(struct folder_run *r, dl_run_result *result, size_t found) {
