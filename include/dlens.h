@@ -70,7 +70,7 @@ DL_API const char *dl_message(const dl_context *cx);
 DL_API void dl_set_log(dl_context *cx, dl_log_fn log, void *user);
 DL_API int dl_set_threads(dl_context *cx, int threads); /* 0: all cores; DL_USAGE if out of range */
 
-/* "0.1.0 (openblas, openmp; avx512)": version, build options, instruction set in use. The text
+/* "0.1.0 (OpenMP; avx512)": version, build options, instruction set in use. The text
  * lives as long as the context. */
 DL_API const char *dl_version(dl_context *cx);
 
@@ -81,6 +81,18 @@ DL_API const char *dl_version(dl_context *cx);
 DL_API int dl_model_open(dl_context *cx, const char *path, dl_model **model);
 DL_API void dl_model_close(dl_model *model); /* NULL is allowed */
 
+/* How a model is opened; zero what is not said. */
+typedef struct dl_open_options {
+    int stages;         /* pixel cascades: how many stages; 0: all that are found */
+    const char *stage2; /* folder of the second stage; NULL: a sibling folder by name */
+    const char *stage3; /* and of the third */
+    int clean_caption;  /* not 0: prompts go through DeepFloyd's caption cleaning */
+} dl_open_options;
+
+/* DL_USAGE for options that the model's family does not have. */
+DL_API int dl_model_open_with(dl_context *cx, const char *path, const dl_open_options *options,
+                              dl_model **model);
+
 typedef struct dl_model_info {
     const char *path;    /* as opened; lives as long as the model */
     const char *family;  /* "stable-diffusion" */
@@ -90,13 +102,32 @@ typedef struct dl_model_info {
     int hidden_size;     /* D, width of its hidden states */
     int width, height;   /* the model's own picture size */
     int latent_channels; /* C of the latents (3 for a pixel model) */
-    int latent_scale;    /* pixels per latent, 8 for Stable Diffusion */
+    int latent_scale;    /* pixels per latent, 8 for Stable Diffusion, 1 for a pixel model */
+    int noise_channels;  /* of the start noise: as the latents, but that */
+    int noise_scale;     /* of a cascade is the first stage's */
     int steps;           /* the model's own number of steps */
     double guidance;     /* and guidance scale */
     const char *sampler; /* and sampler */
+    int stages;          /* of a pixel cascade; 0: the model is none */
 } dl_model_info;
 
 DL_API void dl_model_describe(const dl_model *model, dl_model_info *info);
+
+enum { DL_STAGES_MAX = 3 };
+
+/* One stage of a pixel cascade and its own settings; index from 0; DL_USAGE behind the last. */
+typedef struct dl_stage {
+    const char *name;     /* "stage 2" */
+    const char *pipeline; /* "IFSuperResolutionPipeline" */
+    const char *path;     /* its folder */
+    int width, height;    /* of its pictures at the model's own size */
+    int steps;
+    double guidance;
+    const char *sampler;
+    int noise_level; /* put on the picture that it enlarges, in timesteps; -1: the first stage */
+} dl_stage;
+
+DL_API int dl_model_stage(const dl_model *model, size_t index, dl_stage *stage);
 
 /* One component of a model, for inspection: index from 0 until the call returns DL_USAGE. */
 typedef struct dl_component {
@@ -124,12 +155,12 @@ DL_API int dl_model_tensor(const dl_model *model, size_t component, size_t tenso
 /* ---- tokens ------------------------------------------------------------------------------- */
 
 typedef struct dl_tokens {
-    size_t count;      /* with the special tokens, without padding */
-    int32_t *ids;      /* (count) */
-    char **pieces;     /* (count) as the vocabulary writes them */
+    size_t count;  /* with the special tokens, without padding */
+    int32_t *ids;  /* (count) */
+    char **pieces; /* (count) as the vocabulary writes them */
     size_t padded_count;
-    int32_t *padded;   /* (padded_count) as the encoder gets them */
-    char *cut;         /* what did not fit and was cut off, NULL if all fitted */
+    int32_t *padded; /* (padded_count) as the encoder gets them */
+    char *cut;       /* what did not fit and was cut off, NULL if all fitted */
 } dl_tokens;
 
 DL_API int dl_tokenize(dl_context *cx, const dl_model *model, const char *text, size_t length,
@@ -142,12 +173,12 @@ enum dl_norm { DL_NORM_FINAL, DL_NORM_NONE };
 
 /* What the progress callback is told. */
 typedef struct dl_progress {
-    const char *stage;           /* "encode", "denoise", "decode" */
-    size_t step, steps;          /* of the running image; step counts from 1 */
-    size_t image, images;        /* the running image from 0, and how many there are */
-    size_t prompt;               /* index of its prompt */
-    int layer;                   /* its layer */
-    uint64_t seed;               /* its seed */
+    const char *stage;    /* "encode", "denoise", "decode" */
+    size_t step, steps;   /* of the running image; step counts from 1 */
+    size_t image, images; /* the running image from 0, and how many there are */
+    size_t prompt;        /* index of its prompt */
+    int layer;            /* its layer */
+    uint64_t seed;        /* its seed */
 } dl_progress;
 
 /* Called after every step. Not 0: stop; the call returns DL_CANCELLED. */
@@ -166,7 +197,11 @@ typedef struct dl_options {
     const char *negative;    /* negative prompt; NULL: empty */
     int norm;                /* enum dl_norm */
     int native;              /* not 0: also the family's own conditioning, as layer -1 */
-    const float *noise;      /* (1,C,H/scale,W/scale) start noise for all; NULL: from the seed */
+    const float *noise;      /* (1,noise_channels,H/noise_scale,W/noise_scale) start noise for all;
+                                NULL: from the seed */
+    const char *timesteps;   /* pixel cascades: published lists of timesteps in place of steps, one
+                                name ("fast27") for all stages or one for each, joined by commas;
+                                NULL: none */
     int keep_latents;        /* not 0: dl_picture.latents is set */
     dl_progress_fn progress; /* NULL: none */
     void *progress_user;
@@ -176,8 +211,7 @@ DL_API void dl_options_init(dl_options *options); /* the defaults named above */
 
 /* Reads a layer specification for an encoder of `layers` blocks. *out: the layers in rising order
  * without repetition, freed by the caller with dl_free. DL_USAGE with the part at fault. */
-DL_API int dl_layers_parse(dl_context *cx, const char *spec, int layers, int **out,
-                           size_t *count);
+DL_API int dl_layers_parse(dl_context *cx, const char *spec, int layers, int **out, size_t *count);
 
 DL_API void dl_free(void *memory);
 
@@ -193,8 +227,8 @@ typedef struct dl_picture {
     double seconds;       /* time this picture took */
 } dl_picture;
 
-/* Called for each finished picture. Not 0: stop; the call returns DL_CANCELLED, or, where a function
- * called in here with the same context has failed, that failure. */
+/* Called for each finished picture. Not 0: stop; the call returns DL_CANCELLED, or, where a
+ * function called in here with the same context has failed, that failure. */
 typedef int (*dl_picture_fn)(void *user, const dl_picture *picture);
 
 /* Asked before each picture whether to make it: not 0 skips it (resume). */
@@ -202,8 +236,7 @@ typedef int (*dl_skip_fn)(void *user, size_t prompt, int layer, uint64_t seed);
 
 /* The lens: for every prompt, seed and chosen layer one picture, in this order. */
 DL_API int dl_lens(dl_context *cx, dl_model *model, const dl_options *options,
-                   const char *const *prompts, size_t prompt_count, dl_picture_fn emit,
-                   void *user);
+                   const char *const *prompts, size_t prompt_count, dl_picture_fn emit, void *user);
 
 /* The same, asking `skip` (may be NULL) with the same `user`. */
 DL_API int dl_lens_resumed(dl_context *cx, dl_model *model, const dl_options *options,
@@ -224,16 +257,16 @@ typedef struct dl_run {
     int overwrite;              /* not 0: results of other settings are replaced */
     const char *const *command; /* argv, for the manifest; may be NULL */
     size_t command_count;
-    const char *latents_file;   /* NULL, or where all final latents are written */
-    dl_picture_fn on_picture;   /* told of each new picture; may be NULL */
+    const char *latents_file; /* NULL, or where all final latents are written */
+    dl_picture_fn on_picture; /* told of each new picture; may be NULL */
     void *on_picture_user;
 } dl_run;
 
 typedef struct dl_run_result {
-    char *report;    /* path of index.html; freed with dl_free */
-    char *manifest;  /* path of manifest.json; freed with dl_free */
-    size_t made;     /* pictures made now */
-    size_t found;    /* pictures that were there */
+    char *report;   /* path of index.html; freed with dl_free */
+    char *manifest; /* path of manifest.json; freed with dl_free */
+    size_t made;    /* pictures made now */
+    size_t found;   /* pictures that were there */
 } dl_run_result;
 
 /* On DL_CANCELLED what is finished is kept, and *result is filled in as well. */
@@ -259,8 +292,8 @@ typedef struct dl_encoding {
     int64_t *ids;        /* (T) */
 } dl_encoding;
 
-DL_API int dl_encode(dl_context *cx, dl_model *model, const dl_options *options,
-                     const char *prompt, dl_encoding *encoding);
+DL_API int dl_encode(dl_context *cx, dl_model *model, const dl_options *options, const char *prompt,
+                     dl_encoding *encoding);
 DL_API void dl_encoding_free(dl_encoding *encoding);
 
 /* Writes an encoding as safetensors: hidden.K, cond.K, ids, pooled. */
@@ -283,10 +316,15 @@ DL_API void dl_noise(uint64_t seed, float *out, size_t count);
 
 /* What one picture with these options costs, from a dry run of the networks. */
 typedef struct dl_plan {
-    size_t bytes;  /* peak memory beside the weights' file pages */
-    double encode; /* multiply-adds: of the text encoder for one prompt, */
-    double step;   /* of one denoising step, guidance included, */
-    double decode; /* of decoding one picture */
+    size_t bytes;   /* peak memory beside the weights' file pages */
+    double encode;  /* multiply-adds: of the text encoder for one prompt, */
+    double step;    /* of one denoising step (of the first stage), guidance included, */
+    double decode;  /* of decoding one picture, */
+    double picture; /* of one picture, all steps and stages */
+    struct {
+        int steps;
+        double step, decode;
+    } stages[DL_STAGES_MAX]; /* of a pixel cascade */
 } dl_plan;
 
 DL_API int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options,

@@ -82,7 +82,7 @@ int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options, 
     int status = settings_resolve(cx, model, options, &s);
     if (status == DL_OK) {
         const float nothing = 0; /* the plan reads no states */
-        const struct sample_request request = {
+        struct sample_request request = {
             .positive = {&nothing, model->tokens},
             .negative = {s.guidance > 1 ? &nothing : NULL, model->tokens},
             .width = s.width,
@@ -91,8 +91,14 @@ int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options, 
             .sampler = s.sampler,
             .guidance = s.guidance,
             .eta = s.eta,
+            .own_steps = s.own_steps,
+            .own_sampler = s.own_sampler,
+            .own_guidance = s.own_guidance,
         };
+        memcpy(request.timesteps, s.timesteps, sizeof request.timesteps);
         status = model->family->plan(cx, model, &request, plan);
+        if (!model->stage_count)
+            plan->picture = plan->step * (double)s.steps + plan->decode;
         const size_t encoder = text_encoder_memory(cx, model->encoder, 1, model->tokens);
         plan->encode = cx->arena.work;
         if (encoder > plan->bytes)
@@ -105,29 +111,29 @@ int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options, 
 /* ---- encodings ------------------------------------------------------------------------------- */
 
 static int fill_encoding(dl_context *cx, const dl_model *model, const struct settings *settings,
-                         struct encoding *e, dl_encoding *out) {
+                         struct encodings *encodings, dl_encoding *out) {
+    const struct encoding *e = encodings->items;
     const size_t values = e->tokens * e->width;
     out->layers = e->layers;
     out->tokens = e->tokens;
     out->hidden_size = e->width;
     out->pooled_size = model->encoder->pooled_size;
-    out->hidden = e->hidden;
-    e->hidden = NULL;
+    out->hidden = encodings->hidden; /* of the one prompt; its owner changes */
+    encodings->hidden = NULL;
     DL_TRY(allocate(cx, "conditionings", (e->layers + 1) * values, sizeof(float),
                     (void **)&out->conditioning));
     DL_TRY(allocate(cx, "token ids", e->tokens, sizeof *out->ids, (void **)&out->ids));
     for (size_t i = 0; i < e->tokens; i++)
         out->ids[i] = e->ids[i];
-    const struct encoding view = {e->layers, e->tokens, e->width, out->hidden, NULL, NULL};
     for (size_t k = 0; k <= e->layers; k++)
-        condition(cx, model, &view, (int)k, settings->norm, out->conditioning + k * values);
+        condition(cx, model, e, (int)k, settings->norm, out->conditioning + k * values);
     if (!out->pooled_size)
         return DL_OK;
     /* pooled from the normed last layer, whatever the ablation */
     float *last;
     DL_TRY(allocate(cx, "pooled state", out->pooled_size, sizeof(float), (void **)&out->pooled));
     DL_TRY(allocate(cx, "pooled state", values, sizeof(float), (void **)&last));
-    condition(cx, model, &view, (int)e->layers, true, last);
+    condition(cx, model, e, (int)e->layers, true, last);
     int status = text_encoder_pooled(cx, model->encoder, out->pooled, last, e->ids, 1, e->tokens);
     free(last);
     return status;
@@ -136,19 +142,19 @@ static int fill_encoding(dl_context *cx, const dl_model *model, const struct set
 int dl_encode(dl_context *cx, dl_model *model, const dl_options *options, const char *prompt,
               dl_encoding *out) {
     struct settings settings;
-    struct encoding encoding = {0};
+    struct encodings encodings = {0};
     memset(out, 0, sizeof *out);
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK)
-        status = encode_prompt(cx, model, prompt, settings.skip, &encoding);
-    if (status == DL_OK && encoding.cut)
+        status = encode_prompts(cx, model, &prompt, 1, settings.skip, &encodings);
+    if (status == DL_OK && encodings.items->cut)
         tell(cx, DL_LOG_WARNING, "prompt: cut to %zu tokens; left out: \"%s\"", model->tokens,
-             encoding.cut);
+             encodings.items->cut);
     if (status == DL_OK)
-        status = fill_encoding(cx, model, &settings, &encoding, out);
+        status = fill_encoding(cx, model, &settings, &encodings, out);
     if (status != DL_OK)
         dl_encoding_free(out);
-    encoding_free(&encoding);
+    encodings_free(&encodings);
     settings_free(&settings);
     return status;
 }

@@ -6,7 +6,12 @@
 #include <string.h>
 
 int dl_model_open(dl_context *cx, const char *path, dl_model **model) {
-    return model_open(cx, path, model);
+    return model_open(cx, path, NULL, model);
+}
+
+int dl_model_open_with(dl_context *cx, const char *path, const dl_open_options *options,
+                       dl_model **model) {
+    return model_open(cx, path, options, model);
 }
 
 void dl_model_close(dl_model *model) {
@@ -25,10 +30,31 @@ void dl_model_describe(const dl_model *model, dl_model_info *info) {
         .height = (int)model->height,
         .latent_channels = (int)model->latent_channels,
         .latent_scale = (int)model->latent_scale,
+        .noise_channels = (int)model->noise_channels,
+        .noise_scale = (int)model->noise_scale,
         .steps = (int)model->steps,
         .guidance = model->guidance,
         .sampler = model->sampler,
+        .stages = (int)model->stage_count,
     };
+}
+
+int dl_model_stage(const dl_model *model, size_t index, dl_stage *stage) {
+    if (index >= model->stage_count)
+        return DL_USAGE;
+    const struct stage_info *s = &model->stages[index];
+    *stage = (dl_stage){
+        .name = s->name,
+        .pipeline = s->pipeline,
+        .path = s->path,
+        .width = (int)s->width,
+        .height = (int)s->height,
+        .steps = (int)s->steps,
+        .guidance = s->guidance,
+        .sampler = s->sampler,
+        .noise_level = s->noise_level,
+    };
+    return DL_OK;
 }
 
 /* Parameters by dtype; integer tensors (position ids) are no parameters. */
@@ -82,7 +108,7 @@ int dl_tokenize(dl_context *cx, const dl_model *model, const char *text, size_t 
                 dl_tokens *out) {
     struct tokens tokens;
     memset(out, 0, sizeof *out);
-    DL_TRY(tokenize(cx, model->tokenizer, text, length, model->tokens, &tokens));
+    DL_TRY(model_tokenize(cx, model, text, length, &tokens));
     int status =
         allocate(cx, "token ids", model->tokens, sizeof *out->padded, (void **)&out->padded);
     if (status != DL_OK) {

@@ -170,7 +170,7 @@ static int read_seeds(dl_context *cx, const struct options *options, struct inpu
 static int take_noise(dl_context *cx, const dl_model_info *info, const char *path,
                       const struct store *store, struct inputs *out) {
     const struct tensor *t = store_find(store, "noise");
-    const size_t channels = (size_t)info->latent_channels, scale = (size_t)info->latent_scale;
+    const size_t channels = (size_t)info->noise_channels, scale = (size_t)info->noise_scale;
     if (!t || t->dtype != DTYPE_F32 || t->ndim != 4 || t->shape[0] != 1 || t->shape[1] != channels)
         return fail(cx, DL_USAGE, "%s: must hold a tensor `noise`, F32, [1,%zu,H,W]", path,
                     channels);
@@ -224,6 +224,7 @@ int inputs_read(dl_context *cx, const dl_model *model, const struct options *opt
     out->options.skip_layers = options->skip_layers;
     out->options.steps = (int)options->steps;
     out->options.sampler = options->sampler;
+    out->options.timesteps = options->timesteps;
     out->options.guidance = options->guidance;
     out->options.eta = options->eta;
     out->options.negative = options->negative;

@@ -167,7 +167,12 @@ int open_model(const struct invocation *call, dl_model **model) {
     if (call->options->encoder > 1)
         return fail(call->cx, DL_USAGE, "--encoder %ld: the model has one text encoder",
                     call->options->encoder);
-    return dl_model_open(call->cx, path, model);
+    const dl_open_options how = {
+        .stages = (int)call->options->stages,
+        .stage2 = call->options->stage2,
+        .stage3 = call->options->stage3,
+    };
+    return dl_model_open_with(call->cx, path, &how, model);
 }
 
 int print_json(const struct invocation *call, struct cJSON *json) {

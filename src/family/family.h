@@ -10,8 +10,11 @@
 
 #include "base/context.h"
 #include "base/json.h"
+#include "out/buffer.h"
 #include "text/encoder.h"
 #include "text/tokenizer.h"
+
+enum { STAGES_MAX = DL_STAGES_MAX };
 
 /* One layer's conditioning. Pointers are the caller's. */
 struct conditioning {
@@ -23,6 +26,7 @@ struct sample_progress; /* below */
 
 /* What one picture is made from. */
 struct sample_request {
+    const char *prompt, *negative_prompt; /* for families with further text encoders; may be NULL */
     struct conditioning positive;
     struct conditioning negative; /* states NULL: no guidance */
     uint64_t seed;
@@ -31,6 +35,10 @@ struct sample_request {
     size_t steps;
     const char *sampler;
     double guidance, eta;
+    /* The user left these to the model: stages of a cascade behind the first take their own. */
+    bool own_steps, own_sampler, own_guidance;
+    const char *timesteps[STAGES_MAX]; /* names of lists of timesteps (timestep_lists.h); NULL: the
+                                          sampler's own choice of `steps` */
     int (*progress)(void *user, const char *stage, size_t step, size_t steps); /* may be NULL */
     void *progress_user;
 };
@@ -49,17 +57,32 @@ struct component {
     const struct store *store; /* its weights, NULL where it has none */
 };
 
-enum { COMPONENTS_MAX = 8 };
+enum { COMPONENTS_MAX = 20 };
+
+/* One stage of a pixel cascade, its own settings. */
+struct stage_info {
+    const char *name;     /* "stage 2" */
+    const char *pipeline; /* "IFSuperResolutionPipeline" */
+    const char *path;     /* its folder */
+    size_t width, height; /* of its pictures at the model's own size */
+    size_t steps;
+    double guidance;
+    const char *sampler;
+    int noise_level; /* put on the picture that it is given, in timesteps; -1 for the first */
+};
 
 struct family {
     const char *name;
     const char *const *pipelines; /* values of _class_name that it takes, NULL-terminated */
     /* Opens the denoiser and decoder into model->parts and fills in the model's own settings;
      * tokenizer and encoder are open. On failure close is called. */
-    int (*open)(dl_context *cx, dl_model *model, struct config *index);
+    int (*open)(dl_context *cx, dl_model *model, struct config *index, const dl_open_options *how);
     void (*close)(dl_model *model);
     /* DL_USAGE if the model cannot make pictures of this size. */
     int (*check_size)(dl_context *cx, const dl_model *model, size_t width, size_t height);
+    /* Appends the prompt (valid UTF-8) as the tokenizer is given it; NULL: as it is. */
+    int (*prepare_prompt)(dl_context *cx, const dl_model *model, const char *text, size_t length,
+                          struct buffer *out);
     /* Conditioning in, picture out. */
     int (*sample)(dl_context *cx, const dl_model *model, const struct sample_request *request,
                   struct sample *out);
@@ -79,18 +102,24 @@ struct dl_model {
     char *path;
     struct tokenizer *tokenizer;
     struct text_encoder *encoder;
-    size_t tokens; /* T: prompts are padded to this length */
+    size_t tokens;      /* T: prompts are padded to this length */
+    bool mask_padding;  /* the encoder is told which tokens are padding */
+    bool clean_caption; /* prompts go through DeepFloyd's caption cleaning */
     struct component components[COMPONENTS_MAX];
     size_t component_count;
     void *parts; /* the family's */
     /* the model's own settings */
     size_t width, height, latent_channels, latent_scale;
+    size_t noise_channels,
+        noise_scale; /* of the start noise: those of the latents, but in cascades */
     size_t steps;
     double guidance;
     const char *sampler; /* a name from sampler_names() */
+    struct stage_info stages[STAGES_MAX];
+    size_t stage_count; /* 0: no cascade */
 };
 
-extern const struct family family_stable_diffusion;
+extern const struct family family_stable_diffusion, family_deepfloyd_if;
 
 /* Class of component `name` in an open model_index.json, e.g. "CLIPTextModel"; NULL where the
  * pipeline has none ([null, null] or no entry). */
@@ -100,7 +129,12 @@ const char *index_class(const struct config *index, const char *name);
 int model_add_component(dl_context *cx, dl_model *model, const char *name, const char *class_name,
                         const struct store *store);
 
-int model_open(dl_context *cx, const char *path, dl_model **out);
+/* how may be NULL: all defaults. */
+int model_open(dl_context *cx, const char *path, const dl_open_options *how, dl_model **out);
 void model_close(dl_model *model);
+
+/* Tokenizes a prompt as the family takes it, at most model->tokens ids. See tokenize. */
+int model_tokenize(dl_context *cx, const dl_model *model, const char *text, size_t length,
+                   struct tokens *out);
 
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct family *const families[] = {&family_stable_diffusion};
+static const struct family *const families[] = {&family_stable_diffusion, &family_deepfloyd_if};
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
 
 const char *index_class(const struct config *index, const char *name) {
@@ -116,8 +116,6 @@ static int open_text(dl_context *cx, dl_model *model, const struct config *index
     model->tokens = tokenizer_max_length(model->tokenizer);
     if (!model->tokens || (limit && model->tokens > limit))
         model->tokens = limit;
-    if (!model->tokens)
-        return fail(cx, DL_MODEL, "%s/tokenizer: model_max_length is missing", model->path);
     DL_TRY(model_add_component(cx, model, "tokenizer", tokenizer, NULL));
     return model_add_component(cx, model, "text_encoder", encoder,
                                text_encoder_store(model->encoder));
@@ -131,20 +129,30 @@ static const struct family *find_family(const char *pipeline) {
     return NULL;
 }
 
-static int open_parts(dl_context *cx, dl_model *model, struct config *index) {
+static int open_parts(dl_context *cx, dl_model *model, struct config *index,
+                      const dl_open_options *how) {
     const char *pipeline = config_string(index, "_class_name", NULL);
     if (!pipeline)
         return fail(cx, DL_MODEL, "%s: _class_name is missing", index->path);
     model->family = find_family(pipeline);
     if (!model->family)
         return fail(cx, DL_MODEL,
-                    "%s: _class_name %s is not supported; Stable Diffusion pipelines are",
+                    "%s: _class_name %s is not supported; Stable Diffusion pipelines are, and "
+                    "DeepFloyd's IFPipeline",
                     index->path, pipeline);
     DL_TRY(open_text(cx, model, index));
-    return model->family->open(cx, model, index);
+    DL_TRY(model->family->open(cx, model, index, how));
+    if (!model->tokens)
+        return fail(cx, DL_MODEL, "%s/tokenizer: model_max_length is missing", model->path);
+    if (model->noise_scale)
+        return DL_OK;
+    model->noise_channels = model->latent_channels;
+    model->noise_scale = model->latent_scale;
+    return DL_OK;
 }
 
-int model_open(dl_context *cx, const char *path, dl_model **out) {
+int model_open(dl_context *cx, const char *path, const dl_open_options *how, dl_model **out) {
+    const dl_open_options defaults = {0};
     *out = NULL;
     dl_model *model = calloc(1, sizeof *model);
     if (!model)
@@ -154,7 +162,7 @@ int model_open(dl_context *cx, const char *path, dl_model **out) {
     if (status == DL_OK)
         status = config_open(cx, model->path, "model_index.json", &index);
     if (status == DL_OK) {
-        status = open_parts(cx, model, &index);
+        status = open_parts(cx, model, &index, how ? how : &defaults);
         int index_status = config_end(&index);
         status = status ? status : index_status;
     }
@@ -177,6 +185,22 @@ void model_close(dl_model *model) {
         free(model->components[i].class_name);
     free(model->path);
     free(model);
+}
+
+int model_tokenize(dl_context *cx, const dl_model *model, const char *text, size_t length,
+                   struct tokens *out) {
+    struct buffer prepared = {0};
+    memset(out, 0, sizeof *out);
+    if (!model->family->prepare_prompt)
+        return tokenize(cx, model->tokenizer, text, length, model->tokens, out);
+    int status = model->family->prepare_prompt(cx, model, text, length, &prepared);
+    if (status == DL_OK)
+        status = buffer_check(cx, &prepared, "prompt");
+    if (status == DL_OK)
+        status = tokenize(cx, model->tokenizer, prepared.data ? prepared.data : "", prepared.length,
+                          model->tokens, out);
+    buffer_free(&prepared);
+    return status;
 }
 
 void sample_free(struct sample *sample) {

@@ -118,8 +118,28 @@ static int open_schedule(dl_context *cx, dl_model *model, struct config *index,
     return model_add_component(cx, model, "scheduler", class_name, NULL);
 }
 
-static int sd_open(dl_context *cx, dl_model *model, struct config *index) {
+/* Whether the encoder is told which tokens are padding: as a rule not, and CLIP never. */
+static int open_mask(dl_context *cx, dl_model *model) {
+    struct config config;
+    char *dir = path_join(model->path, "text_encoder");
+    int status =
+        dir ? config_open(cx, dir, "config.json", &config) : fail_memory(cx, "text_encoder", 0);
+    free(dir);
+    DL_TRY(status);
+    model->mask_padding = config_bool(&config, "use_attention_mask", false);
+    if (model->mask_padding && strncmp(model->encoder->class_name, "CLIP", 4) == 0)
+        config_fail(&config, "use_attention_mask", "true is not supported for CLIP");
+    return config_end(&config);
+}
+
+static int sd_open(dl_context *cx, dl_model *model, struct config *index,
+                   const dl_open_options *how) {
     struct parts *parts;
+    if (how->stages > 1 || how->stage2 || how->stage3 || how->clean_caption)
+        return fail(cx, DL_USAGE, "%s: %s is for DeepFloyd's cascades; this is a %s", model->path,
+                    how->clean_caption ? "--clean-caption" : "--stages (--stage2, --stage3)",
+                    config_string(index, "_class_name", "pipeline"));
+    DL_TRY(open_mask(cx, model));
     DL_TRY(allocate(cx, "model", 1, sizeof *parts, &model->parts));
     parts = model->parts;
     DL_TRY(open_unet(cx, model, index, parts));

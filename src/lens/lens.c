@@ -19,46 +19,6 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- encoding -------------------------------------------------------------------------------- */
-
-int encode_prompt(dl_context *cx, const dl_model *model, const char *prompt,
-                  const unsigned char *skip, struct encoding *out) {
-    struct tokens tokens = {0};
-    memset(out, 0, sizeof *out);
-    out->layers = model->encoder->layers;
-    out->width = model->encoder->hidden_size;
-    out->tokens = model->tokens;
-    size_t values; /* (L+1) T D */
-    if (!size_mul(out->layers + 1, out->tokens, &values) || !size_mul(values, out->width, &values))
-        return fail_memory(cx, "hidden states", SIZE_MAX);
-    DL_TRY(allocate(cx, "hidden states", values, sizeof *out->hidden, (void **)&out->hidden));
-    DL_TRY(allocate(cx, "token ids", out->tokens, sizeof *out->ids, (void **)&out->ids));
-    DL_TRY(tokenize(cx, model->tokenizer, prompt, strlen(prompt), out->tokens, &tokens));
-    tokenizer_pad(model->tokenizer, &tokens, out->ids, out->tokens);
-    out->cut = tokens.cut;
-    tokens.cut = NULL;
-    tokens_free(&tokens);
-    return text_encoder_forward(cx, model->encoder, out->hidden, out->ids, NULL, 1, out->tokens,
-                                skip);
-}
-
-void encoding_free(struct encoding *encoding) {
-    free(encoding->hidden);
-    free(encoding->ids);
-    free(encoding->cut);
-    memset(encoding, 0, sizeof *encoding);
-}
-
-void condition(dl_context *cx, const dl_model *model, const struct encoding *encoding, int layer,
-               bool norm, float *c) {
-    const size_t values = encoding->tokens * encoding->width;
-    const float *hidden = encoding->hidden + (size_t)layer * values;
-    if (norm)
-        text_encoder_final_norm(cx, model->encoder, c, hidden, encoding->tokens);
-    else
-        memcpy(c, hidden, values * sizeof *c);
-}
-
 /* ---- one run --------------------------------------------------------------------------------- */
 
 enum { LAYER_NATIVE = -1 };
@@ -69,6 +29,7 @@ struct run {
     const struct settings *settings;
     const struct lens_callbacks *callbacks;
     float *negative, *positive; /* (T,D) each */
+    const char *prompt;         /* of the running picture */
     dl_progress progress;       /* of the running picture */
 };
 
@@ -117,6 +78,8 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
     const struct settings *s = run->settings;
     const size_t tokens = run->model->tokens;
     struct sample_request request = {
+        .prompt = run->prompt,
+        .negative_prompt = s->negative,
         .positive = {run->positive, tokens},
         .negative = {s->guidance > 1 ? run->negative : NULL, tokens},
         .seed = seed,
@@ -127,9 +90,13 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
         .sampler = s->sampler,
         .guidance = s->guidance,
         .eta = s->eta,
+        .own_steps = s->own_steps,
+        .own_sampler = s->own_sampler,
+        .own_guidance = s->own_guidance,
         .progress = on_step,
         .progress_user = run,
     };
+    memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
     struct sample sample = {0};
     const double start = now();
     run->progress.prompt = prompt;
@@ -160,59 +127,113 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
     return status;
 }
 
-/* All pictures of one prompt. */
-static int lens_prompt(struct run *run, size_t p, const char *prompt) {
+/* All pictures of one prompt; `ordinary`: its encoding without ablation, for the control. */
+static int lens_prompt(struct run *run, size_t p, const struct encoding *encoding,
+                       const struct encoding *ordinary) {
     const struct settings *s = run->settings;
-    struct encoding encoding, ordinary = {0};
-    if (on_step(run, "encode", 0, 0))
-        return fail(run->cx, DL_CANCELLED, "stopped before prompt %zu", p);
-    int status = encode_prompt(run->cx, run->model, prompt, s->skip, &encoding);
-    if (status == DL_OK && encoding.cut)
+    int status = DL_OK;
+    if (encoding->cut)
         tell(run->cx, DL_LOG_WARNING, "prompt %zu: cut to %zu tokens; left out: \"%s\"", p,
-             run->model->tokens, encoding.cut);
-    if (status == DL_OK && s->native) /* a control: no ablation */
-        status = encode_prompt(run->cx, run->model, prompt, NULL, &ordinary);
+             run->model->tokens, encoding->cut);
     for (size_t i = 0; i < s->seed_count && status == DL_OK; i++)
         for (size_t l = 0; l < run_layers(s) && status == DL_OK; l++) {
             const int layer = run_layer(s, l);
             if (!wanted(run, p, layer, s->seeds[i]))
                 continue;
             if (layer == LAYER_NATIVE)
-                condition(run->cx, run->model, &ordinary, (int)ordinary.layers, true,
+                condition(run->cx, run->model, ordinary, (int)ordinary->layers, true,
                           run->positive);
             else
-                condition(run->cx, run->model, &encoding, layer, s->norm, run->positive);
+                condition(run->cx, run->model, encoding, layer, s->norm, run->positive);
             status = look(run, p, layer, s->seeds[i]);
         }
-    encoding_free(&encoding);
-    encoding_free(&ordinary);
     return status;
 }
 
-/* The negative prompt's full encoding: last layer, final norm, no block left out. */
-static int encode_negative(struct run *run) {
-    struct encoding encoding;
-    int status = encode_prompt(run->cx, run->model, run->settings->negative, NULL, &encoding);
-    if (status == DL_OK)
-        condition(run->cx, run->model, &encoding, (int)encoding.layers, true, run->negative);
-    encoding_free(&encoding);
+/* What is encoded in one pass: the prompts of a group and, behind the first group's, the negative
+ * prompt, which keeps its full encoding: last layer, final norm, no block left out. */
+struct group {
+    const char **prompts; /* (count, and one more) */
+    size_t *indices;      /* (count) of the prompts in the run */
+    size_t count;
+    bool negative; /* the negative prompt stands behind them */
+};
+
+static void keep_negative(struct run *run, const struct encoding *encoding) {
+    condition(run->cx, run->model, encoding, (int)encoding->layers, true, run->negative);
+}
+
+/* Encodes a group without and, where blocks are to be left out, with the ablation. */
+static int encode_both(struct run *run, const struct group *g, struct encodings *ordinary,
+                       struct encodings *ablated) {
+    const struct settings *s = run->settings;
+    const size_t control = !s->skip || s->native ? g->count : 0; /* prompts encoded ordinarily */
+    const char *const *first = g->prompts + g->count - control;
+    int status = DL_OK;
+    if (control + g->negative)
+        status = encode_prompts(run->cx, run->model, first, control + g->negative, NULL, ordinary);
+    if (status == DL_OK && g->negative)
+        keep_negative(run, &ordinary->items[control]);
+    if (status == DL_OK && s->skip)
+        status = encode_prompts(run->cx, run->model, g->prompts, g->count, s->skip, ablated);
+    return status;
+}
+
+static int lens_group(struct run *run, const struct group *g) {
+    struct encodings ordinary = {0}, ablated = {0};
+    if (on_step(run, "encode", 0, 0))
+        return fail(run->cx, DL_CANCELLED, "stopped before prompt %zu", g->indices[0]);
+    int status = encode_both(run, g, &ordinary, &ablated);
+    for (size_t i = 0; i < g->count && status == DL_OK; i++) {
+        run->prompt = g->prompts[i];
+        status = lens_prompt(run, g->indices[i], &(ablated.items ? &ablated : &ordinary)->items[i],
+                             run->settings->native ? &ordinary.items[i] : NULL);
+    }
+    encodings_free(&ordinary);
+    encodings_free(&ablated);
+    return status;
+}
+
+/* All prompts with pictures to make, group by group. */
+static int lens_groups(struct run *run, const char *const *prompts, size_t prompt_count,
+                       struct group *g) {
+    const size_t most = encode_group(run->model);
+    int status = DL_OK;
+    g->negative = run->settings->guidance > 1;
+    for (size_t p = 0; p < prompt_count && status == DL_OK; p++) {
+        if (count_wanted(run, p, 1)) {
+            g->indices[g->count] = p;
+            g->prompts[g->count++] = prompts[p];
+        }
+        if (!g->count || (g->count < most && p + 1 < prompt_count))
+            continue;
+        g->prompts[g->count] = run->settings->negative;
+        status = lens_group(run, g);
+        g->negative = false;
+        g->count = 0;
+    }
     return status;
 }
 
 int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
          const char *const *prompts, size_t prompt_count, const struct lens_callbacks *callbacks) {
     struct run run = {.cx = cx, .model = model, .settings = settings, .callbacks = callbacks};
+    struct group g = {0};
     const size_t values = model->tokens * model->encoder->hidden_size;
+    const size_t most = encode_group(model);
     run.progress.images = count_wanted(&run, 0, prompt_count);
     int status = allocate(cx, "conditioning", values, sizeof(float), (void **)&run.positive);
     if (status == DL_OK)
         status = allocate(cx, "conditioning", values, sizeof(float), (void **)&run.negative);
-    if (status == DL_OK && settings->guidance > 1 && run.progress.images)
-        status = encode_negative(&run);
-    for (size_t p = 0; p < prompt_count && status == DL_OK; p++)
-        if (count_wanted(&run, p, 1))
-            status = lens_prompt(&run, p, prompts[p]);
+    if (status == DL_OK)
+        status = allocate(cx, "prompts", most + 1, sizeof *g.prompts, (void **)&g.prompts);
+    if (status == DL_OK)
+        status = allocate(cx, "prompts", most, sizeof *g.indices, (void **)&g.indices);
+    if (status == DL_OK)
+        status = lens_groups(&run, prompts, prompt_count, &g);
     free(run.positive);
     free(run.negative);
+    free(g.prompts);
+    free(g.indices);
     return status;
 }

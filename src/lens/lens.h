@@ -4,19 +4,32 @@
 
 #include "lens/settings.h"
 
-/* One prompt seen through the text encoder. */
+/* One prompt seen through the text encoder; its memory is that of struct encodings. */
 struct encoding {
     size_t layers, tokens, width; /* L, T, D */
-    float *hidden;                /* (L+1,T,D): H[0] the embeddings, H[k] the output of block k */
-    int32_t *ids;                 /* (T) with padding */
+    size_t stride;                /* floats from one layer to the next, T D or more */
+    const float *hidden;          /* (L+1,T,D): H[0] the embeddings, H[k] the output of block k */
+    const int32_t *ids;           /* (T) with padding */
     char *cut;                    /* text that did not fit, or NULL */
 };
 
+/* Several prompts, encoded in one pass. */
+struct encodings {
+    size_t count;           /* B */
+    struct encoding *items; /* (B) */
+    float *hidden;          /* (L+1,B,T,D) */
+    int32_t *ids;           /* (B,T) */
+};
+
 /* Tokenises and encodes; `skip` as in struct settings, NULL for the ordinary encoding. Freed with
- * encoding_free, also after failure. */
-int encode_prompt(dl_context *cx, const dl_model *model, const char *prompt,
-                  const unsigned char *skip, struct encoding *out);
-void encoding_free(struct encoding *encoding);
+ * encodings_free, also after failure. */
+int encode_prompts(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
+                   const unsigned char *skip, struct encodings *out);
+void encodings_free(struct encodings *encodings);
+
+/* How many prompts are encoded in one pass, so that their states stay within a quarter of a
+ * gigabyte. */
+size_t encode_group(const dl_model *model);
 
 /* The conditioning of layer `layer`: its states after the final norm (or as they are, norm false);
  * c (T,D). */

@@ -141,11 +141,31 @@ static cJSON *noise_json(const dl_model *model, const struct settings *s) {
     char text[16];
     if (!s->noise)
         return cJSON_CreateNull();
-    const size_t values = model->latent_channels * (s->width / model->latent_scale) *
-                          (s->height / model->latent_scale);
+    const size_t values =
+        model->noise_channels * (s->width / model->noise_scale) * (s->height / model->noise_scale);
     snprintf(text, sizeof text, "crc32:%08lx",
              (unsigned long)crc32_z(0, (const unsigned char *)s->noise, values * sizeof *s->noise));
     return cJSON_CreateString(text);
+}
+
+/* The stages of a cascade with the settings that each is run with. */
+static cJSON *stages_json(const dl_model *model, const struct settings *s) {
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < model->stage_count; i++) {
+        const struct stage_info *stage = &model->stages[i];
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "name", stage->name);
+        cJSON_AddItemToObject(o, "path", json_text(stage->path));
+        if (s->timesteps[i])
+            cJSON_AddStringToObject(o, "timesteps", s->timesteps[i]);
+        else
+            cJSON_AddNumberToObject(o, "steps", (double)(s->own_steps ? stage->steps : s->steps));
+        cJSON_AddStringToObject(o, "sampler", s->own_sampler ? stage->sampler : s->sampler);
+        cJSON_AddNumberToObject(o, "guidance", s->own_guidance ? stage->guidance : s->guidance);
+        cJSON_AddNumberToObject(o, "noise_level", stage->noise_level);
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
 }
 
 static cJSON *options_json(const dl_model *model, const struct settings *s) {
@@ -168,13 +188,17 @@ static cJSON *options_json(const dl_model *model, const struct settings *s) {
     cJSON_AddStringToObject(o, "norm", s->norm ? "final" : "none");
     cJSON_AddBoolToObject(o, "native", s->native);
     cJSON_AddItemToObject(o, "noise", noise_json(model, s));
+    if (model->stage_count)
+        cJSON_AddItemToObject(o, "stages", stages_json(model, s));
+    if (model->clean_caption)
+        cJSON_AddBoolToObject(o, "clean_caption", true);
     return o;
 }
 
 static int add_prompt(dl_context *cx, cJSON *prompts, const dl_model *model, const char *text,
                       size_t index) {
     struct tokens tokens = {0};
-    DL_TRY(tokenize(cx, model->tokenizer, text, strlen(text), model->tokens, &tokens));
+    DL_TRY(model_tokenize(cx, model, text, strlen(text), &tokens));
     cJSON *o = cJSON_CreateObject();
     cJSON_AddNumberToObject(o, "index", (double)index);
     cJSON_AddStringToObject(o, "text", text);

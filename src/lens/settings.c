@@ -2,6 +2,7 @@
 #include "lens/settings.h"
 
 #include "diffusion/sampler.h"
+#include "diffusion/timestep_lists.h"
 #include "lens/select.h"
 
 #include <inttypes.h>
@@ -61,10 +62,46 @@ static int resolve_seeds(dl_context *cx, const dl_options *options, struct setti
     return check_twice(cx, out->seeds, out->seed_count);
 }
 
+/* "fast27" for all stages, or "fast27,super40". */
+static int resolve_timesteps(dl_context *cx, const dl_model *model, const dl_options *options,
+                             struct settings *out) {
+    const char *spec = options->timesteps;
+    size_t count = 0;
+    if (!spec)
+        return DL_OK;
+    if (!model->stage_count)
+        return fail(cx, DL_USAGE, "--timesteps %s: is for pixel cascades", spec);
+    if (options->steps)
+        return fail(cx, DL_USAGE, "--timesteps %s: says the steps; --steps does too", spec);
+    for (const char *end; count < model->stage_count; spec = end + 1) {
+        const char *const *name = timestep_list_names();
+        end = spec + strcspn(spec, ",");
+        while (*name &&
+               (strlen(*name) != (size_t)(end - spec) || strncmp(*name, spec, strlen(*name)) != 0))
+            name++;
+        if (!*name)
+            break;
+        out->timesteps[count++] = *name;
+        if (!*end) { /* the last holds for the stages that are left */
+            for (; count < model->stage_count; count++)
+                out->timesteps[count] = out->timesteps[count - 1];
+            return DL_OK;
+        }
+    }
+    return fail(
+        cx, DL_USAGE,
+        "--timesteps %s: must be one list, or one for each of %zu stages; lists are fast27, "
+        "smart27, smart50, smart100, smart185, super27, super40, super100",
+        options->timesteps, model->stage_count);
+}
+
 static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_options *options,
                            struct settings *out) {
     if (options->steps < 0 || options->steps > STEPS_MAX)
         return fail(cx, DL_USAGE, "--steps %d: must be 1 to %d", options->steps, STEPS_MAX);
+    out->own_steps = !options->steps;
+    out->own_sampler = !options->sampler;
+    out->own_guidance = options->guidance < 0;
     out->sampler = options->sampler ? options->sampler : model->sampler;
     if (!sampler_find(out->sampler)) {
         char names[256] = "";
@@ -100,6 +137,7 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
     DL_TRY(resolve_skip(cx, options->skip_layers, layers, &out->skip));
     DL_TRY(resolve_seeds(cx, options, out));
     DL_TRY(resolve_numbers(cx, model, options, out));
+    DL_TRY(resolve_timesteps(cx, model, options, out));
     if (options->norm != DL_NORM_FINAL && options->norm != DL_NORM_NONE)
         return fail(cx, DL_USAGE, "--norm: must be final or none");
     out->norm = options->norm == DL_NORM_FINAL;

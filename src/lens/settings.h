@@ -13,8 +13,10 @@ struct settings {
     size_t steps, width, height;
     const char *sampler;
     double guidance, eta;
-    const char *negative; /* never NULL */
-    bool norm;            /* condition through the final norm */
+    bool own_steps, own_sampler, own_guidance; /* the model's own, not the user's */
+    const char *timesteps[STAGES_MAX]; /* of each stage of a cascade, static names; or NULL */
+    const char *negative;                      /* never NULL */
+    bool norm;                                 /* condition through the final norm */
     bool native;
     const float *noise; /* or NULL */
 };

@@ -14,6 +14,38 @@ void enlarge_nearest(dl_context *cx, float *y, const float *x, size_t B, size_t 
     }
 }
 
+/* Pixel i of a side of n2 lies at `at` + `share` of a side of n. */
+static void source_place(size_t i, size_t n, size_t n2, size_t *at, float *share) {
+    const float step = n2 > 1 ? (float)(n - 1) / (float)(n2 - 1) : 0;
+    const float place = step * (float)i;
+
+    *at = (size_t)place < n ? (size_t)place : n - 1;
+    *share = *at + 1 < n ? place - (float)*at : 0;
+}
+
+void enlarge_bilinear(dl_context *cx, float *y, const float *x, size_t B, size_t H, size_t W,
+                      size_t C, size_t H2, size_t W2) {
+    if (planning(cx))
+        return;
+    for (size_t row = 0; row < B * H2; row++) {
+        size_t i, j;
+        float down, right;
+        source_place(row % H2, H, H2, &i, &down);
+        const float *above = x + (row / H2 * H + i) * W * C;
+        const float *below = above + (i + 1 < H ? W * C : 0);
+        for (size_t column = 0; column < W2; column++) {
+            float *target = y + (row * W2 + column) * C;
+            source_place(column, W, W2, &j, &right);
+            const size_t left = j * C, next = left + (j + 1 < W ? C : 0);
+            for (size_t c = 0; c < C; c++) {
+                const float a = (1 - right) * above[left + c] + right * above[next + c];
+                const float b = (1 - right) * below[left + c] + right * below[next + c];
+                target[c] = (1 - down) * a + down * b;
+            }
+        }
+    }
+}
+
 size_t halved(size_t side) {
     return side > 1 ? side / 2 : 1;
 }

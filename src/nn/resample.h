@@ -9,6 +9,11 @@
 void enlarge_nearest(dl_context *cx, float *y, const float *x, size_t B, size_t H, size_t W,
                      size_t C, size_t H2, size_t W2);
 
+/* The same by linear interpolation along both sides, corner pixels on corner pixels: source place
+ * i (H - 1) / (H2 - 1) (torch's align_corners). */
+void enlarge_bilinear(dl_context *cx, float *y, const float *x, size_t B, size_t H, size_t W,
+                      size_t C, size_t H2, size_t W2);
+
 /* A side halved: odd ones lose their last row, but 1 stays 1. */
 size_t halved(size_t side);
 

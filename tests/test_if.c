@@ -1,0 +1,640 @@
+/* DeepFloyd IF: a tiny cascade against diffusers (tests/data/if-cascade), stages found and missing,
+ * prompts, T5 in Stable Diffusion, broken models. */
+#include "model_support.h"
+
+#include "family/sibling.h"
+#include "nn/resample.h"
+#include "text/caption.h"
+
+#define CASCADE "tests/data/if-cascade/"
+#define ONE     CASCADE "IF-I-T-v1.0"
+#define TWO     CASCADE "IF-II-T-v1.0"
+#define THREE   CASCADE "stable-diffusion-x4-upscaler"
+
+static void quiet(void *user, int level, const char *line) {
+    (void)user;
+    (void)level;
+    (void)line;
+}
+
+struct fixture {
+    dl_context *cx;
+    dl_model *model;
+    struct store *expected;
+    char *prompt, *negative;
+};
+
+static char *text_of(const struct store *store, const char *name) {
+    const struct tensor *t = store_find(store, name);
+    assert_non_null(t);
+    char *text = calloc(t->shape[0] + 1, 1);
+    memcpy(text, t->data, t->shape[0]);
+    return text;
+}
+
+static void open_fixture(struct fixture *f, const char *folder, int stages) {
+    const dl_open_options how = {.stages = stages};
+    assert_int_equal(dl_context_new(&f->cx), DL_OK);
+    dl_set_log(f->cx, quiet, NULL);
+    if (dl_model_open_with(f->cx, folder, &how, &f->model) != DL_OK)
+        fail_msg("%s", dl_message(f->cx));
+    assert_int_equal(store_open_file(f->cx, CASCADE "expected.safetensors", &f->expected), DL_OK);
+    f->prompt = text_of(f->expected, "prompt");
+    f->negative = text_of(f->expected, "negative");
+}
+
+static void close_fixture(struct fixture *f) {
+    store_close(f->expected);
+    dl_model_close(f->model);
+    dl_context_free(f->cx);
+    free(f->prompt);
+    free(f->negative);
+}
+
+/* ---- against diffusers ----------------------------------------------------------------------- */
+
+struct comparison {
+    const struct tensor *values, *pixels; /* pixels may be NULL */
+    const char *name;
+    size_t pictures;
+};
+
+static int compare(void *user, const dl_picture *picture) {
+    struct comparison *c = user;
+    const size_t n = tensor_count(c->values);
+    float *want = calloc(n, sizeof *want);
+    tensor_widen(want, c->values);
+    struct tensor wide = *c->values;
+    wide.data = want;
+    const double error = relative_error(picture->latents, &wide);
+    if (getenv("DLENS_TEST_VERBOSE") || !(error < 1e-3))
+        print_message("%s: differs by %.2g\n", c->name, error);
+    assert_true(error < 1e-3);
+    if (c->pixels)
+        assert_true(psnr(picture->rgb, c->pixels->data, tensor_count(c->pixels)) > 40);
+    free(want);
+    c->pictures++;
+    return 0;
+}
+
+/* One picture with the reference's settings, compared to tensor NAME. */
+static void check(const struct fixture *f, const dl_options *base, const char *name, int layer) {
+    char pixels[128], spec[16];
+    const uint64_t seed = 7;
+    const char *prompt = f->prompt;
+    dl_options o = *base;
+    snprintf(pixels, sizeof pixels, "%s.pixels", name);
+    snprintf(spec, sizeof spec, "%d", layer);
+    struct comparison c = {store_find(f->expected, name), store_find(f->expected, pixels), name, 0};
+    assert_non_null(c.values);
+    o.layers = spec;
+    o.seeds = &seed;
+    o.seed_count = 1;
+    o.keep_latents = 1;
+    if (dl_lens(f->cx, f->model, &o, &prompt, 1, compare, &c) != DL_OK)
+        fail_msg("%s: %s", name, dl_message(f->cx));
+    assert_int_equal(c.pictures, 1);
+}
+
+static void reference_options(const struct fixture *f, dl_options *o) {
+    dl_options_init(o);
+    o->steps = 5;
+    o->guidance = 4;
+    o->negative = f->negative;
+}
+
+/* Every SAMPLER.layer.K.stage.STAGES of the reference. */
+static size_t check_samplers(const struct fixture *f, int stages) {
+    size_t checked = 0;
+    for (size_t i = 0; i < store_count(f->expected); i++) {
+        const char *name = store_at(f->expected, i)->name;
+        char sampler[16];
+        int layer, stage, end = 0;
+        dl_options o;
+        if (sscanf(name,
+                   stages < 3 ? "%15[^.].layer.%d.stage.%d%n"
+                              : "upscaled.%15[^.].layer.%d.stage.%d%n",
+                   sampler, &layer, &stage, &end) != 3 ||
+            name[end] || stage != stages || strpbrk(sampler, "-15"))
+            continue;
+        if (strcmp(sampler, "wide") == 0 || strcmp(sampler, "fast27") == 0)
+            continue;
+        reference_options(f, &o);
+        o.sampler = sampler;
+        check(f, &o, name, layer);
+        checked++;
+    }
+    return checked;
+}
+
+/* One of a kind, with the model's own sampler. */
+static void check_variations(const struct fixture *f, int stages) {
+    char name[64];
+    dl_options o;
+    reference_options(f, &o);
+    o.width = 24 * stages;
+    o.height = 16 * stages;
+    snprintf(name, sizeof name, "wide.layer.2.stage.%d", stages);
+    check(f, &o, name, 2);
+    reference_options(f, &o);
+    o.guidance = 1;
+    snprintf(name, sizeof name, "guidance-1.layer.2.stage.%d", stages);
+    check(f, &o, name, 2);
+    reference_options(f, &o);
+    o.steps = 0;
+    o.timesteps = "fast27";
+    snprintf(name, sizeof name, "fast27.layer.2.stage.%d", stages);
+    check(f, &o, name, 2);
+    reference_options(f, &o);
+    o.sampler = "ddim";
+    o.eta = 1;
+    snprintf(name, sizeof name, "eta-1.layer.2.stage.%d", stages);
+    check(f, &o, name, 2);
+}
+
+static void first_stage_as_diffusers(void **state) {
+    struct fixture f;
+    dl_model_info info;
+    (void)state;
+    open_fixture(&f, ONE, 1);
+    dl_model_describe(f.model, &info);
+    assert_string_equal(info.family, "deepfloyd-if");
+    assert_string_equal(info.sampler, "ddpm");
+    assert_int_equal(info.steps, 100);
+    assert_true(info.guidance == 7.0);
+    assert_int_equal(info.tokens, 77);
+    assert_true(info.width == 16 && info.height == 16);
+    assert_int_equal(check_samplers(&f, 1), 6);
+    check_variations(&f, 1);
+    close_fixture(&f);
+}
+
+static void second_stage_as_diffusers(void **state) {
+    struct fixture f;
+    dl_stage stage;
+    (void)state;
+    open_fixture(&f, ONE, 2); /* found beside the first */
+    assert_int_equal(dl_model_stage(f.model, 1, &stage), DL_OK);
+    assert_string_equal(stage.pipeline, "IFSuperResolutionPipeline");
+    assert_true(stage.steps == 50 && stage.guidance == 4.0 && stage.noise_level == 250);
+    assert_int_equal(dl_model_stage(f.model, 2, &stage), DL_USAGE);
+    assert_int_equal(check_samplers(&f, 2), 6);
+    check_variations(&f, 2);
+    close_fixture(&f);
+}
+
+static void third_stage_as_diffusers(void **state) {
+    struct fixture f;
+    dl_model_info info;
+    (void)state;
+    open_fixture(&f, ONE, 0);
+    dl_model_describe(f.model, &info);
+    assert_true(info.stages == 3 && info.width == 128 && info.height == 128);
+    assert_int_equal(check_samplers(&f, 3), 2);
+    close_fixture(&f);
+}
+
+static void encodings_as_transformers(void **state) {
+    struct fixture f;
+    dl_encoding e;
+    dl_options o;
+    char name[32];
+    (void)state;
+    open_fixture(&f, ONE, 1);
+    dl_options_init(&o);
+    assert_int_equal(dl_encode(f.cx, f.model, &o, f.prompt, &e), DL_OK);
+    const int64_t *ids = store_find(f.expected, "ids")->data;
+    for (size_t i = 0; i < e.tokens; i++)
+        assert_int_equal(e.ids[i], ids[i]);
+    assert_int_equal(e.layers, 4);
+    for (size_t k = 0; k <= e.layers; k++) {
+        snprintf(name, sizeof name, "cond.%zu", k);
+        const struct tensor *want = store_find(f.expected, name);
+        assert_true(relative_error(e.conditioning + k * 77 * 32, want) < 1e-4);
+    }
+    dl_encoding_free(&e);
+    close_fixture(&f);
+}
+
+/* tiny-sd1 with T5 in CLIP's place; the mask only where the encoder's config asks for it. */
+static void t5_in_stable_diffusion(void **state) {
+    static const char index[] =
+        "{\"_class_name\": \"StableDiffusionPipeline\", \"scheduler\": [\"diffusers\", "
+        "\"PNDMScheduler\"], \"text_encoder\": [\"transformers\", \"T5EncoderModel\"], "
+        "\"tokenizer\": [\"transformers\", \"T5Tokenizer\"], \"unet\": [\"diffusers\", "
+        "\"UNet2DConditionModel\"], \"vae\": [\"diffusers\", \"AutoencoderKL\"]}";
+    char *folder = scratch_folder(), *model = path_join(folder, "model");
+    char *tokenizer = path_join(model, "tokenizer"), *encoder = path_join(model, "text_encoder");
+    struct fixture f;
+    dl_options o;
+    (void)state;
+    link_tree("tests/data/tiny-sd1", model);
+    scratch_remove(tokenizer);
+    scratch_remove(encoder);
+    link_tree(ONE "/tokenizer", tokenizer);
+    link_tree(ONE "/text_encoder", encoder);
+    put_file(model, "model_index.json", index, strlen(index));
+    for (int masked = 0; masked < 2; masked++) {
+        if (masked) {
+            char *config = NULL, changed[2048];
+            size_t size;
+            dl_context *cx;
+            assert_int_equal(dl_context_new(&cx), DL_OK);
+            assert_int_equal(
+                file_read(cx, DL_MODEL, ONE "/text_encoder/config.json", 2000, &config, &size),
+                DL_OK);
+            const int n = snprintf(changed, sizeof changed, "{\"use_attention_mask\": true,%s",
+                                   strchr(config, '{') + 1);
+            put_file(encoder, "config.json", changed, (size_t)n);
+            free(config);
+            dl_context_free(cx);
+        }
+        open_fixture(&f, model, 0);
+        reference_options(&f, &o);
+        o.sampler = "ddim";
+        o.guidance = 5;
+        o.width = o.height = 64;
+        free(f.prompt);
+        f.prompt = strdup("a red cat");
+        check(&f, &o, masked ? "sd.mask.latents" : "sd.no-mask.latents", 4);
+        close_fixture(&f);
+    }
+    scratch_remove(folder);
+    free(folder);
+    free(model);
+    free(tokenizer);
+    free(encoder);
+}
+
+/* ---- promises -------------------------------------------------------------------------------- */
+
+enum { SHELF_MAX = 32, SHELF_BYTES = 32 * 32 * 3 };
+
+struct shelf {
+    size_t prompt[SHELF_MAX];
+    int layer[SHELF_MAX];
+    uint8_t rgb[SHELF_MAX][SHELF_BYTES];
+    size_t count;
+};
+
+static int put_on_shelf(void *user, const dl_picture *picture) {
+    struct shelf *s = user;
+    assert_int_equal(picture->width * picture->height * 3, SHELF_BYTES);
+    assert_true(s->count < SHELF_MAX);
+    s->prompt[s->count] = picture->prompt;
+    s->layer[s->count] = picture->layer;
+    memcpy(s->rgb[s->count++], picture->rgb, SHELF_BYTES);
+    return 0;
+}
+
+static const uint8_t *on_shelf(const struct shelf *s, size_t prompt, int layer) {
+    for (size_t i = 0; i < s->count; i++)
+        if (s->prompt[i] == prompt && s->layer[i] == layer)
+            return s->rgb[i];
+    fail_msg("no picture of prompt %zu, layer %d", prompt, layer);
+    return NULL;
+}
+
+/* The last layer is generate's picture; a picture is the same alone, among others, whatever the
+ * threads; leaving blocks out changes neither layers before them nor the control. */
+static void independent_of_company(void **state) {
+    const char *prompts[] = {"a red cat", "a green tree in the rain", "blurry"};
+    struct shelf *all = calloc(1, sizeof *all), *one = calloc(1, sizeof *one);
+    struct shelf *skipped = calloc(1, sizeof *skipped);
+    struct fixture f;
+    dl_options o;
+    (void)state;
+    open_fixture(&f, ONE, 2);
+    reference_options(&f, &o);
+    o.steps = 2;
+    o.native = 1;
+    assert_int_equal(dl_lens(f.cx, f.model, &o, prompts, 3, put_on_shelf, all), DL_OK);
+    assert_int_equal(all->count, 18);
+    o.skip_layers = "3";
+    assert_int_equal(dl_lens(f.cx, f.model, &o, prompts, 3, put_on_shelf, skipped), DL_OK);
+    o.skip_layers = NULL;
+    assert_int_equal(dl_set_threads(f.cx, 3), DL_OK);
+    assert_int_equal(dl_generate(f.cx, f.model, &o, prompts + 1, 1, put_on_shelf, one), DL_OK);
+    assert_memory_equal(one->rgb[0], on_shelf(all, 1, 4), SHELF_BYTES);
+    for (size_t p = 0; p < 3; p++) {
+        assert_memory_equal(on_shelf(all, p, -1), on_shelf(all, p, 4), SHELF_BYTES);
+        assert_memory_equal(on_shelf(skipped, p, -1), on_shelf(all, p, 4), SHELF_BYTES);
+        assert_memory_equal(on_shelf(skipped, p, 2), on_shelf(all, p, 2), SHELF_BYTES);
+        assert_memory_equal(on_shelf(skipped, p, 3), on_shelf(all, p, 2), SHELF_BYTES);
+        assert_memory_not_equal(on_shelf(skipped, p, 4), on_shelf(all, p, 4), SHELF_BYTES);
+    }
+    close_fixture(&f);
+    free(all);
+    free(one);
+    free(skipped);
+}
+
+/* Noise given is the first stage's start; the generator is then as fresh. */
+static void noise_is_the_first_stages(void **state) {
+    struct shelf *shelf = calloc(1, sizeof *shelf);
+    const char *prompt = "a red cat";
+    float noise[3 * 16 * 16];
+    struct fixture f;
+    dl_model_info info;
+    dl_options o;
+    (void)state;
+    open_fixture(&f, ONE, 2);
+    dl_model_describe(f.model, &info);
+    assert_true(info.noise_channels == 3 && info.noise_scale == 2 && info.latent_scale == 1);
+    reference_options(&f, &o);
+    o.steps = 2;
+    o.layers = "last";
+    o.noise = noise;
+    dl_noise(5, noise, 3 * 16 * 16);
+    assert_int_equal(dl_lens(f.cx, f.model, &o, &prompt, 1, put_on_shelf, shelf), DL_OK);
+    dl_noise(6, noise, 3 * 16 * 16);
+    assert_int_equal(dl_lens(f.cx, f.model, &o, &prompt, 1, put_on_shelf, shelf), DL_OK);
+    assert_memory_not_equal(shelf->rgb[0], shelf->rgb[1], SHELF_BYTES);
+    close_fixture(&f);
+    free(shelf);
+}
+
+static void options_out_of_range(void **state) {
+    struct shelf *shelf = calloc(1, sizeof *shelf);
+    const char *prompt = "a red cat";
+    struct fixture f;
+    dl_options bad[7];
+    (void)state;
+    open_fixture(&f, ONE, 2);
+    for (size_t i = 0; i < 7; i++)
+        dl_options_init(&bad[i]);
+    bad[0].width = 30;
+    bad[1].height = 1;
+    bad[2].timesteps = "fast28";
+    bad[3].timesteps = "fast27,";
+    bad[4].timesteps = "fast27,super27,super27";
+    bad[5].timesteps = "fast27";
+    bad[5].steps = 27;
+    bad[6].timesteps = "fast27";
+    bad[6].sampler = "ddim";
+    for (size_t i = 0; i < 7; i++) {
+        const int status = dl_lens(f.cx, f.model, &bad[i], &prompt, 1, put_on_shelf, shelf);
+        if (status != DL_USAGE)
+            fail_msg("case %zu: status %d", i, status);
+    }
+    assert_int_equal(shelf->count, 0);
+    close_fixture(&f);
+    free(shelf);
+}
+
+/* The plan counts every step of every stage. */
+static void plan_is_told(void **state) {
+    struct fixture f;
+    dl_options o;
+    dl_plan p;
+    (void)state;
+    open_fixture(&f, ONE, 3);
+    dl_options_init(&o);
+    assert_int_equal(dl_plan_picture(f.cx, f.model, &o, &p), DL_OK);
+    assert_true(p.stages[0].steps == 100 && p.stages[1].steps == 50 && p.stages[2].steps == 75);
+    assert_true(p.stages[2].decode > 0 && p.stages[1].decode == 0);
+    double all = 0;
+    for (size_t i = 0; i < 3; i++)
+        all += p.stages[i].step * p.stages[i].steps + p.stages[i].decode;
+    assert_true(fabs(p.picture - all) <= 1e-6 * all && p.step == p.stages[0].step);
+    o.timesteps = "fast27,super40";
+    assert_int_equal(dl_plan_picture(f.cx, f.model, &o, &p), DL_USAGE); /* three stages */
+    o.timesteps = "fast27,super40,super27";
+    o.sampler = "ddpm";
+    assert_int_equal(dl_plan_picture(f.cx, f.model, &o, &p), DL_OK);
+    assert_true(p.stages[0].steps == 27 && p.stages[1].steps == 40 && p.stages[2].steps == 27);
+    close_fixture(&f);
+}
+
+/* ---- prompts --------------------------------------------------------------------------------- */
+
+/* Expected values are Python's. */
+static void prompts_are_lowered_and_stripped(void **state) {
+    static const char *const cases[][2] = {
+        {"", ""},
+        {" \t\n\x1c\x1f\xc2\x85\xc2\xa0\xe3\x80\x80", ""},
+        {"  A  b\x0b", "a  b"},
+        {"\xe2\x80\x8b X", "\xe2\x80\x8b x"}, /* U+200B is no space */
+        {"ΟΔΟΣ", "οδος"},
+        {"ΟΔΟΣ ΟΔΟΣ.", "οδος οδος."},
+        {"Σ ΣΑΣ ΑΣΑ", "σ σας ασα"},
+        {"ΑΣ'Α ΑΣ' Α", "ασ'α ας' α"},
+        {"Α'Σ ᾼΣ 1Σ ªΣ", "α'ς ᾳς 1σ ªς"},
+        {"İSTANBUL IŞIK", "i̇stanbul işik"},
+        {"ẞ Ǆ ǅΣ Ⓐ Ⅷ", "ß ǆ ǆς ⓐ ⅷ"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buffer out = {0};
+        buffer_text(&out, "|");
+        caption_lower_strip(&out, cases[i][0], strlen(cases[i][0]));
+        if (strcmp(out.data + 1, cases[i][1]) != 0)
+            fail_msg("case %zu: \"%s\" gives \"%s\"", i, cases[i][0], out.data + 1);
+        assert_int_equal(out.length, strlen(out.data));
+        buffer_free(&out);
+    }
+}
+
+static void prompts_that_are_no_text(void **state) {
+    struct fixture f;
+    dl_tokens tokens;
+    (void)state;
+    open_fixture(&f, ONE, 1);
+    assert_int_equal(dl_tokenize(f.cx, f.model, "a\xff", 2, &tokens), DL_USAGE);
+    assert_int_equal(dl_tokenize(f.cx, f.model, "a\0b", 3, &tokens), DL_USAGE);
+    assert_int_equal(dl_tokenize(f.cx, f.model, "", 0, &tokens), DL_OK);
+    assert_int_equal(tokens.count, 1);
+    assert_int_equal(tokens.ids[0], 1);
+    dl_tokens_free(&tokens);
+    close_fixture(&f);
+}
+
+/* ---- stages ---------------------------------------------------------------------------------- */
+
+static void siblings_by_name(void **state) {
+    static const struct {
+        const char *first, *name;
+        int number, rank;
+    } cases[] = {
+        {"IF-I-XL-v1.0", "IF-II-L-v1.0", 2, 2},
+        {"IF-I-XL-v1.0", "IF-II-M-v1.0", 2, 1},
+        {"IF-I-L-v1.0", "IF-II-L-v1.0", 2, 3},
+        {"IF-I-L-v1.0", "IF-III-L-v1.0", 3, 3},
+        {"IF-I-L-v1.0", "IF-III-L-v1.0", 2, 0},
+        {"IF-I-L-v1.0", "IF-I-M-v1.0", 2, 0},
+        {"stage-1", "stage-2", 2, 3},
+        {"stage1", "stage2", 2, 3},
+        {"stage1", "stage23", 2, 0},
+        {"model", "model-2", 2, 0},
+        {"stage_i", "stage_ii", 2, 3},
+        {"1", "2", 2, 3},
+        {"1", "3", 3, 3},
+        {"v1.0", "v2.0", 2, 0},
+        {"IF-I-XL-v1.0", "if-ii-l-v1.0", 2, 0},
+        {"I", "II", 2, 3},
+        {"my-IF-I", "my-IF-II", 2, 3},
+        {"a1b1", "a1b2", 2, 3},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (sibling_rank(cases[i].first, cases[i].name, cases[i].number) != cases[i].rank)
+            fail_msg("%s, %s: not rank %d", cases[i].first, cases[i].name, cases[i].rank);
+}
+
+/* Opens FOLDER with these options; the message names WHAT where it fails. */
+static void expect_open(const char *folder, const dl_open_options *how, int status,
+                        const char *what) {
+    dl_context *cx;
+    dl_model *model = NULL;
+    assert_int_equal(dl_context_new(&cx), DL_OK);
+    dl_set_log(cx, quiet, NULL);
+    const int got = dl_model_open_with(cx, folder, how, &model);
+    if (got != status || (what && !strstr(dl_message(cx), what)))
+        fail_msg("%s: status %d, \"%s\"; expected \"%s\"", folder, got, dl_message(cx), what);
+    dl_model_close(model);
+    dl_context_free(cx);
+}
+
+static void stages_missing_and_wrong(void **state) {
+    char *folder = scratch_folder(), *alone = path_join(folder, "IF-I-M-v1.0");
+    char *two = path_join(folder, "IF-II-M-v1.0");
+    (void)state;
+    link_tree(ONE, alone);
+    expect_open(alone, &(dl_open_options){0}, DL_OK, NULL);
+    expect_open(alone, &(dl_open_options){.stages = 1}, DL_OK, NULL);
+    expect_open(alone, &(dl_open_options){.stages = 2}, DL_MODEL, "--stage2");
+    expect_open(alone, &(dl_open_options){.stages = 4}, DL_USAGE, "--stages 4");
+    expect_open(alone, &(dl_open_options){.stages = -1}, DL_USAGE, "--stages -1");
+    expect_open(alone, &(dl_open_options){.stage2 = TWO}, DL_OK, NULL);
+    expect_open(alone, &(dl_open_options){.stage2 = TWO, .stage3 = THREE}, DL_OK, NULL);
+    expect_open(alone, &(dl_open_options){.stage3 = THREE}, DL_MODEL, "stage 2 is missing");
+    expect_open(alone, &(dl_open_options){.stage2 = "/nonexistent"}, DL_MODEL, "/nonexistent");
+    expect_open(alone, &(dl_open_options){.stage2 = THREE}, DL_MODEL, "IFSuperResolutionPipeline");
+    expect_open(alone, &(dl_open_options){.stage2 = ONE}, DL_MODEL, "IFSuperResolutionPipeline");
+    expect_open(alone, &(dl_open_options){.stage2 = TWO, .stages = 3}, DL_MODEL, "--stage3");
+    expect_open(TWO, &(dl_open_options){0}, DL_MODEL, "IFSuperResolutionPipeline");
+    expect_open("tests/data/tiny-sd1", &(dl_open_options){.stages = 2}, DL_USAGE, "cascade");
+    expect_open("tests/data/tiny-sd1", &(dl_open_options){.stage2 = TWO}, DL_USAGE, "cascade");
+    /* a folder of the right name but of another kind is passed over */
+    link_tree(THREE, two);
+    expect_open(alone, &(dl_open_options){.stages = 2}, DL_MODEL, "stage 2 is missing");
+    scratch_remove(two);
+    link_tree(TWO, two);
+    expect_open(alone, &(dl_open_options){.stages = 2}, DL_OK, NULL);
+    scratch_remove(folder);
+    free(folder);
+    free(alone);
+    free(two);
+}
+
+/* A file of the cascade with the first FROM replaced by TO: opening fails, naming WHAT. */
+static const struct damage {
+    const char *stage, *file, *from, *to, *what;
+} damages[] = {
+    {ONE, "unet/config.json", "\"in_channels\": 3", "\"in_channels\": 4", "conv_in"},
+    {ONE, "unet/config.json", "\"encoder_hid_dim\": 32", "\"encoder_hid_dim\": 16", "shape"},
+    {ONE, "unet/config.json", "\"class_embed_type\": null", "\"class_embed_type\": \"timestep\"",
+     "class_embed"},
+    {ONE, "unet/config.json", "text_proj", "image_proj", "encoder_hid_dim_type"},
+    {ONE, "unet/config.json", "\"group_norm\"", "\"layer_norm\"", "cross_attention_norm"},
+    {ONE, "unet/config.json", "\"sample_size\": 16", "\"sample_size\": 0", "sample_size"},
+    {ONE, "unet/config.json", "\"sample_size\": 16", "\"sample_size\": 24", "sample_size"},
+    {ONE, "unet/config.json", "SimpleCrossAttnDownBlock2D", "SimplestDownBlock2D", "down_block"},
+    {ONE, "text_encoder/config.json", "gated-gelu", "gated-tanh", "feed_forward_proj"},
+    {ONE, "text_encoder/config.json", "\"d_model\": 32", "\"d_model\": -1", "d_model"},
+    {ONE, "scheduler/scheduler_config.json", "learned_range", "learned_domain", "variance_type"},
+    {ONE, "model_index.json", "\"T5EncoderModel\"", "null", "text_encoder"},
+    {ONE, "model_index.json", "\"T5EncoderModel\"", "\"T6EncoderModel\"", "T6EncoderModel"},
+    {ONE, "model_index.json", "\"IFPipeline\"", "\"IFImg2ImgPipeline\"", "IFImg2ImgPipeline"},
+    {TWO, "image_noising_scheduler/scheduler_config.json", "1000", "100", "num_train_timesteps"},
+    {TWO, "model_index.json", "image_noising_scheduler", "image_scheduler",
+     "image_noising_scheduler"},
+    {TWO, "unet/config.json", "\"encoder_hid_dim\": 32", "\"encoder_hid_dim\": 12", "shape"},
+    {TWO, "unet/config.json", "\"sample_size\": 32", "\"sample_size\": 4", "sample_size"},
+    {THREE, "model_index.json", "\"max_noise_level\": 350", "\"max_noise_level\": -3",
+     "max_noise_level"},
+    {THREE, "unet/config.json", "\"num_class_embeds\": 128", "\"num_class_embeds\": 99", "class"},
+    {THREE, "tokenizer/tokenizer_config.json", "16", "0", "model_max_length"},
+    {THREE, "vae/config.json", "\"latent_channels\": 4", "\"latent_channels\": 3", "shape"},
+};
+
+static void damaged_configs(void **state) {
+    char *folder = scratch_folder();
+    const struct {
+        const char *source, *name;
+    } stages[] = {{ONE, "IF-I-M-v1.0"}, {TWO, "IF-II-M-v1.0"}, {THREE, "IF-III-M-v1.0"}};
+    (void)state;
+    for (size_t d = 0; d < sizeof damages / sizeof *damages; d++) {
+        char *first = path_join(folder, stages[0].name), *text = NULL, changed[8192];
+        size_t size;
+        dl_context *cx;
+        for (size_t i = 0; i < 3; i++) {
+            char *dir = path_join(folder, stages[i].name);
+            link_tree(stages[i].source, dir);
+            if (strcmp(damages[d].stage, stages[i].source) == 0) {
+                char *path = path_join(dir, damages[d].file);
+                assert_int_equal(dl_context_new(&cx), DL_OK);
+                assert_int_equal(file_read(cx, DL_MODEL, path, sizeof changed / 2, &text, &size),
+                                 DL_OK);
+                dl_context_free(cx);
+                const char *at = strstr(text, damages[d].from);
+                if (!at)
+                    fail_msg("%s holds no %s", path, damages[d].from);
+                const int n = snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text,
+                                       damages[d].to, at + strlen(damages[d].from));
+                put_file(dir, damages[d].file, changed, (size_t)n);
+                free(text);
+                free(path);
+            }
+            free(dir);
+        }
+        expect_open(first, &(dl_open_options){.stages = 3}, DL_MODEL, damages[d].what);
+        free(first);
+        for (size_t i = 0; i < 3; i++) {
+            char *dir = path_join(folder, stages[i].name);
+            scratch_remove(dir);
+            free(dir);
+        }
+    }
+    scratch_remove(folder);
+    free(folder);
+}
+
+/* torch.nn.functional.interpolate(mode="bilinear", align_corners=True) by hand. */
+static void enlarged_linearly(void **state) {
+    const float x[4] = {0, 3, 6, 9};
+    const float want[12] = {0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9};
+    float y[12], one[6];
+    dl_context *cx;
+    (void)state;
+    assert_int_equal(dl_context_new(&cx), DL_OK);
+    enlarge_bilinear(cx, y, x, 1, 2, 2, 1, 3, 4);
+    for (size_t i = 0; i < 12; i++)
+        assert_true(fabsf(y[i] - want[i]) < 1e-6F);
+    enlarge_bilinear(cx, one, x, 2, 1, 1, 2, 1, 1); /* nothing to do */
+    assert_memory_equal(one, x, sizeof x);
+    enlarge_bilinear(cx, one, x, 1, 1, 1, 2, 1, 3); /* one pixel, repeated */
+    assert_true(one[4] == 0 && one[5] == 3);
+    dl_context_free(cx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(first_stage_as_diffusers),
+        cmocka_unit_test(second_stage_as_diffusers),
+        cmocka_unit_test(third_stage_as_diffusers),
+        cmocka_unit_test(encodings_as_transformers),
+        cmocka_unit_test(t5_in_stable_diffusion),
+        cmocka_unit_test(independent_of_company),
+        cmocka_unit_test(noise_is_the_first_stages),
+        cmocka_unit_test(options_out_of_range),
+        cmocka_unit_test(plan_is_told),
+        cmocka_unit_test(prompts_are_lowered_and_stripped),
+        cmocka_unit_test(prompts_that_are_no_text),
+        cmocka_unit_test(siblings_by_name),
+        cmocka_unit_test(stages_missing_and_wrong),
+        cmocka_unit_test(damaged_configs),
+        cmocka_unit_test(enlarged_linearly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
