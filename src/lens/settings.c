@@ -4,6 +4,7 @@
 #include "diffusion/sampler.h"
 #include "diffusion/timestep_lists.h"
 #include "lens/select.h"
+#include "text/unicode.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -143,6 +144,9 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
     out->norm = options->norm == DL_NORM_FINAL;
     out->native = options->native != 0;
     out->negative = options->negative ? options->negative : "";
+    const size_t length = strlen(out->negative), valid = utf8_valid(out->negative, length);
+    if (valid < length)
+        return fail(cx, DL_USAGE, "--negative: not UTF-8 at byte %zu of %zu", valid, length);
     out->noise = options->noise;
     return DL_OK;
 }
