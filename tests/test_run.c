@@ -168,6 +168,32 @@ static void manifest_of_a_run(void **state) {
     end(&f);
 }
 
+/* The library's caller has no command line to tell. */
+static void run_without_a_command(void **state) {
+    struct fixture f;
+    size_t made, found;
+    (void)state;
+    begin(&f);
+    f.run.command = NULL;
+    f.run.command_count = 0;
+    assert_int_equal(go(&f, &made, &found), DL_OK);
+    assert_true(there(&f, "index.html"));
+    end(&f);
+}
+
+static void negative_prompt_is_text(void **state) {
+    struct fixture f;
+    size_t made, found;
+    (void)state;
+    begin(&f);
+    f.options.negative = "a \xFF dog";
+    f.options.guidance = 1; /* not even used */
+    assert_int_equal(go(&f, &made, &found), DL_USAGE);
+    assert_non_null(strstr(dl_message(f.cx), "UTF-8"));
+    assert_false(dir_exists(f.out));
+    end(&f);
+}
+
 /* ---- resuming and refusing ------------------------------------------------------------------- */
 
 static void resumes_what_is_missing(void **state) {
@@ -416,6 +442,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_of_a_run),
         cmocka_unit_test(manifest_of_a_run),
+        cmocka_unit_test(run_without_a_command),
+        cmocka_unit_test(negative_prompt_is_text),
         cmocka_unit_test(resumes_what_is_missing),
         cmocka_unit_test(resumes_after_a_kill),
         cmocka_unit_test(manifest_comes_first),

@@ -196,34 +196,48 @@ static void report_cells(const struct presentation *p, struct report_cell *cells
     }
 }
 
+/* The rows of the page's table of settings, and their texts. */
+struct setting_rows {
+    char steps[24], guidance[32], size[64], eta[32];
+    struct buffer skipped;   /* "2, 5" */
+    const char *pairs[2 * 9]; /* key, value, ..., NULL */
+    size_t count;
+};
+
+static void add_setting(struct setting_rows *rows, const char *key, const char *value) {
+    rows->pairs[rows->count++] = key;
+    rows->pairs[rows->count++] = value;
+}
+
+static void list_settings(const struct presentation *p, struct setting_rows *rows) {
+    const struct settings *s = p->grid->settings;
+    snprintf(rows->steps, sizeof rows->steps, "%zu", s->steps);
+    snprintf(rows->guidance, sizeof rows->guidance, "%g", s->guidance);
+    snprintf(rows->size, sizeof rows->size, "%zu x %zu pixels", s->width, s->height);
+    snprintf(rows->eta, sizeof rows->eta, "%g", s->eta);
+    add_setting(rows, "Sampler", s->sampler);
+    if (s->eta > 0)
+        add_setting(rows, "eta", rows->eta);
+    add_setting(rows, "Steps", rows->steps);
+    add_setting(rows, "Guidance scale", rows->guidance);
+    add_setting(rows, "Size", rows->size);
+    add_setting(rows, "Negative prompt", s->negative[0] ? s->negative : "(empty)");
+    add_setting(rows, "Conditioning", s->norm ? "final layer norm" : "raw hidden state");
+    for (size_t k = 0; s->skip && k < p->model->encoder->layers; k++)
+        if (s->skip[k])
+            buffer_format(&rows->skipped, "%s%zu", rows->skipped.length ? ", " : "", k + 1);
+    if (rows->skipped.length)
+        add_setting(rows, "Blocks left out", rows->skipped.data);
+}
+
 /* Writes the page once all its parts are there. */
 static int write_page(struct presentation *p, const struct report_prompt *prompts,
                       const struct report_cell *cells) {
     const struct grid *g = p->grid;
     const struct settings *s = g->settings;
-    char steps[24], guidance[32], size[64], eta[32];
+    struct setting_rows settings = {.count = 0};
     struct buffer command = {0};
-    snprintf(steps, sizeof steps, "%zu", s->steps);
-    snprintf(guidance, sizeof guidance, "%g", s->guidance);
-    snprintf(size, sizeof size, "%zu x %zu pixels", s->width, s->height);
-    snprintf(eta, sizeof eta, "%g", s->eta);
-    const char *const settings[] = {
-        "Sampler",
-        s->sampler,
-        "Steps",
-        steps,
-        "Guidance scale",
-        guidance,
-        "Size",
-        size,
-        "Negative prompt",
-        s->negative[0] ? s->negative : "(empty)",
-        "Conditioning",
-        s->norm ? "final layer norm" : "raw hidden state",
-        s->skip ? "Ablation" : "eta",
-        s->skip ? "blocks left out, see manifest.json" : eta,
-        NULL,
-    };
+    list_settings(p, &settings);
     quote_command(p->run, &command);
     const struct report report = {
         .version = DLENS_VERSION,
@@ -240,15 +254,19 @@ static int write_page(struct presentation *p, const struct report_prompt *prompt
         .cells = cells,
         .width = (int)s->width,
         .height = (int)s->height,
-        .settings = settings,
+        .settings = settings.pairs,
         .command = command.data,
         .complete = grid_complete(g),
+        .without_norm = !s->norm,
     };
     char *path = path_join(p->folder, "index.html");
     int status = buffer_check(p->cx, &command, "report");
     if (status == DL_OK)
+        status = buffer_check(p->cx, &settings.skipped, "report");
+    if (status == DL_OK)
         status = path ? report_write(p->cx, path, &report) : fail_memory(p->cx, "index.html", 0);
     free(path);
+    buffer_free(&settings.skipped);
     buffer_free(&command);
     return status;
 }

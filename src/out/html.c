@@ -450,8 +450,10 @@ static void put_foot(struct page *p) {
         "pixel: a flat stretch is a layer that changed little.</p>\n"
         "<p>The method is the Diffusion Lens of Toker, Orgad, Ventura, Arad and Belinkov (2024), "
         "<a href=\"https://arxiv.org/abs/2403.05846\">arXiv:2403.05846</a>.</p>\n");
-    put(b, "<h2>Make it again</h2>\n<div class=\"command\"><pre>", p->r->command,
-        "</pre><button class=\"copy\">copy</button></div>\n</div>\n");
+    if (p->r->command)
+        put(b, "<h2>Make it again</h2>\n<div class=\"command\"><pre>", p->r->command,
+            "</pre><button class=\"copy\">copy</button></div>\n");
+    buffer_text(b, "</div>\n");
     put_settings(p);
     put(b, "</div>\n<footer>Made with dlens ", p->r->version,
         ". This page is complete in itself and connects to nothing.</footer>\n</main>\n<script>\n");

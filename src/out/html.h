@@ -43,7 +43,7 @@ struct report {
     const struct report_cell *cells; /* (prompt_count,seed_count,layer_count) */
     int width, height;               /* of the full pictures, in pixels */
     const char *const *settings;     /* key, value, ..., NULL; may be NULL */
-    const char *command;             /* to reproduce the run, quoted for a shell */
+    const char *command;             /* to reproduce the run, quoted for a shell; NULL: none */
     bool complete;                   /* false: the page says that pictures are missing */
     bool without_norm;               /* the layers went to the model raw, without the final norm */
 };
