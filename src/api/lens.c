@@ -146,7 +146,7 @@ int dl_encode(dl_context *cx, dl_model *model, const dl_options *options, const 
     memset(out, 0, sizeof *out);
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK)
-        status = encode_prompts(cx, model, &prompt, 1, settings.skip, &encodings);
+        status = encode_prompts(cx, model, &prompt, 1, settings.skip, NULL, &encodings);
     if (status == DL_OK && encodings.items->cut)
         tell(cx, DL_LOG_WARNING, "prompt: cut to %zu tokens; left out: \"%s\"", model->tokens,
              encodings.items->cut);

@@ -79,9 +79,10 @@ void console_progress_begin(struct console_progress *p, const struct options *op
             (strcmp(mode, "auto") == 0 && !options->quiet && isatty(STDERR_FILENO));
 }
 
-/* The part of the running picture that is done; decoding counts as one step more. */
+/* The part of the running picture that is done; decoding counts as one step more, encoding, of many
+ * prompts at once, not at all. */
 static double fraction(const dl_progress *g) {
-    if (!g->steps)
+    if (!g->steps || strcmp(g->stage, "encode") == 0)
         return 0;
     return (double)g->step / (double)(g->steps + 1);
 }

@@ -36,7 +36,8 @@ static int begin(dl_context *cx, const dl_model *model, size_t count, struct enc
 }
 
 int encode_prompts(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
-                   const unsigned char *skip, struct encodings *out) {
+                   const unsigned char *skip, const struct encode_watch *watch,
+                   struct encodings *out) {
     const size_t T = model->tokens, values = T * model->encoder->hidden_size;
     unsigned char *mask = NULL; /* (B,T) */
     int status = begin(cx, model, count, out);
@@ -55,8 +56,9 @@ int encode_prompts(dl_context *cx, const dl_model *model, const char *const *pro
         status = tokenize_padded(cx, model, prompts[i], out->ids + i * T, mask + i * T, &e->cut);
     }
     if (status == DL_OK)
-        status = text_encoder_forward(cx, model->encoder, out->hidden, out->ids,
-                                      model->mask_padding ? mask : NULL, count, T, skip);
+        status =
+            text_encoder_forward_watched(cx, model->encoder, out->hidden, out->ids,
+                                         model->mask_padding ? mask : NULL, count, T, skip, watch);
     free(mask);
     return status;
 }
@@ -72,8 +74,8 @@ void encodings_free(struct encodings *encodings) {
 
 size_t encode_group(const dl_model *model) {
     enum { BYTES = 256 << 20, PROMPTS = 32 };
-    const size_t one = (model->encoder->layers + 1) * model->tokens * model->encoder->hidden_size *
-                       sizeof(float);
+    const size_t one =
+        (model->encoder->layers + 1) * model->tokens * model->encoder->hidden_size * sizeof(float);
     const size_t fit = BYTES / one;
     return fit < 1 ? 1 : fit < PROMPTS ? fit : PROMPTS;
 }

@@ -163,26 +163,31 @@ static void keep_negative(struct run *run, const struct encoding *encoding) {
     condition(run->cx, run->model, encoding, (int)encoding->layers, true, run->negative);
 }
 
+static int on_block(void *user, size_t block, size_t blocks) {
+    return on_step(user, "encode", block, blocks);
+}
+
 /* Encodes a group without and, where blocks are to be left out, with the ablation. */
 static int encode_both(struct run *run, const struct group *g, struct encodings *ordinary,
                        struct encodings *ablated) {
     const struct settings *s = run->settings;
     const size_t control = !s->skip || s->native ? g->count : 0; /* prompts encoded ordinarily */
     const char *const *first = g->prompts + g->count - control;
+    const struct encode_watch watch = {on_block, run};
     int status = DL_OK;
     if (control + g->negative)
-        status = encode_prompts(run->cx, run->model, first, control + g->negative, NULL, ordinary);
+        status = encode_prompts(run->cx, run->model, first, control + g->negative, NULL, &watch,
+                                ordinary);
     if (status == DL_OK && g->negative)
         keep_negative(run, &ordinary->items[control]);
     if (status == DL_OK && s->skip)
-        status = encode_prompts(run->cx, run->model, g->prompts, g->count, s->skip, ablated);
+        status =
+            encode_prompts(run->cx, run->model, g->prompts, g->count, s->skip, &watch, ablated);
     return status;
 }
 
 static int lens_group(struct run *run, const struct group *g) {
     struct encodings ordinary = {0}, ablated = {0};
-    if (on_step(run, "encode", 0, 0))
-        return fail(run->cx, DL_CANCELLED, "stopped before prompt %zu", g->indices[0]);
     int status = encode_both(run, g, &ordinary, &ablated);
     for (size_t i = 0; i < g->count && status == DL_OK; i++) {
         run->prompt = g->prompts[i];

@@ -22,9 +22,10 @@ struct encodings {
 };
 
 /* Tokenises and encodes; `skip` as in struct settings, NULL for the ordinary encoding. Freed with
- * encodings_free, also after failure. */
+ * encodings_free, also after failure. watch may be NULL. */
 int encode_prompts(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
-                   const unsigned char *skip, struct encodings *out);
+                   const unsigned char *skip, const struct encode_watch *watch,
+                   struct encodings *out);
 void encodings_free(struct encodings *encodings);
 
 /* How many prompts are encoded in one pass, so that their states stay within a quarter of a

@@ -15,8 +15,8 @@ struct settings {
     double guidance, eta;
     bool own_steps, own_sampler, own_guidance; /* the model's own, not the user's */
     const char *timesteps[STAGES_MAX]; /* of each stage of a cascade, static names; or NULL */
-    const char *negative;                      /* never NULL */
-    bool norm;                                 /* condition through the final norm */
+    const char *negative;              /* never NULL */
+    bool norm;                         /* condition through the final norm */
     bool native;
     const float *noise; /* or NULL */
 };

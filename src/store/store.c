@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { INDEX_MAX_BYTES = 16 << 20, MAX_SHARDS = 1000 };
 
@@ -288,6 +289,28 @@ void store_drop_pages(const struct store *store) {
         const struct mapping *map = &store->files[i].map;
         madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
     }
+}
+
+/* Advises on the whole pages of a tensor that lies in a mapping. One that was copied does not: its
+ * memory is not the file's to be read again. */
+static void advise_tensor(const struct store *store, const struct tensor *t, int advice) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)t->data;
+    for (size_t i = 0; i < store->file_count; i++) {
+        const uintptr_t map = (uintptr_t)store->files[i].map.data;
+        if (data < map || data >= map + store->files[i].map.size)
+            continue;
+        const uintptr_t end = data + tensor_count(t) * dtype_size(t->dtype);
+        const uintptr_t first = data / page * page;
+        madvise((void *)first, end - first, advice);
+    }
+}
+
+void store_drop_tensor(const struct store *store, const struct tensor *t) {
+    advise_tensor(store, t, MADV_DONTNEED);
+}
+
+void store_fetch_tensor(const struct store *store, const struct tensor *t) {
+    advise_tensor(store, t, MADV_WILLNEED);
 }
 
 void *store_allocate(struct store *store, size_t bytes) {

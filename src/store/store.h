@@ -1,8 +1,8 @@
 /* The store: named tensors mapped from safetensors files, never copied.
  *
  * One file, or shards listed by *.index.json. Every header is checked before use: its length, the
- * JSON, names, dtypes, products of shapes, offsets inside the file, overlaps. Every tensor points into the mapping, aligned or
- * not. */
+ * JSON, names, dtypes, products of shapes, offsets inside the file, overlaps. Every tensor points
+ * into the mapping, aligned or not. */
 #ifndef DLENS_STORE_STORE_H
 #define DLENS_STORE_STORE_H
 
@@ -40,6 +40,11 @@ size_t store_bytes(const struct store *store);
 
 /* Tells the system that the mapped pages will not be needed soon (madvise DONTNEED). */
 void store_drop_pages(const struct store *store);
+
+/* The same for the pages of one tensor, and its opposite: they will be needed in a moment, so that
+ * the system may read them meanwhile. Both only advise; neither changes what is read. */
+void store_drop_tensor(const struct store *store, const struct tensor *t);
+void store_fetch_tensor(const struct store *store, const struct tensor *t);
 
 /* Memory that lives as long as the store (for vectors widened to f32); NULL when short. */
 void *store_allocate(struct store *store, size_t bytes);

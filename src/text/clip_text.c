@@ -199,15 +199,17 @@ static void feed_forward(dl_context *cx, const struct clip_text *e, const struct
     arena_release(cx, mark);
 }
 
-static void clip_forward(dl_context *cx, const struct text_encoder *base, float *hidden,
+static bool clip_forward(dl_context *cx, const struct text_encoder *base, float *hidden,
                          const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
-                         const unsigned char *skip) {
+                         const unsigned char *skip, const struct encode_watch *watch) {
     const struct clip_text *e = (const struct clip_text *)base;
     size_t count = B * T * base->hidden_size;
     float *x = hidden; /* hidden state k, computed in place from a copy of state k - 1 */
     (void)mask;
     embed(cx, e, x, ids, B, T);
     for (size_t i = 0; i < base->layers; i++) {
+        if (watch && watch->fn(watch->user, i + 1, base->layers))
+            return false;
         if (!planning(cx)) {
             memcpy(x + count, x, count * sizeof *x);
             x += count;
@@ -217,6 +219,7 @@ static void clip_forward(dl_context *cx, const struct text_encoder *base, float 
         self_attention(cx, e, &e->blocks[i], x, B, T);
         feed_forward(cx, e, &e->blocks[i], x, B * T);
     }
+    return true;
 }
 
 static void clip_final_norm(dl_context *cx, const struct text_encoder *base, float *y,

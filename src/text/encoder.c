@@ -75,11 +75,18 @@ static int check_input(dl_context *cx, const struct text_encoder *encoder, const
 int text_encoder_forward(dl_context *cx, const struct text_encoder *encoder, float *hidden,
                          const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
                          const unsigned char *skip) {
+    return text_encoder_forward_watched(cx, encoder, hidden, ids, mask, B, T, skip, NULL);
+}
+
+int text_encoder_forward_watched(dl_context *cx, const struct text_encoder *encoder, float *hidden,
+                                 const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
+                                 const unsigned char *skip, const struct encode_watch *watch) {
     DL_TRY(check_input(cx, encoder, ids, B, T));
     arena_plan(cx);
-    encoder->class->forward(cx, encoder, NULL, NULL, NULL, B, T, NULL);
+    encoder->class->forward(cx, encoder, NULL, NULL, NULL, B, T, NULL, NULL);
     DL_TRY(arena_reserve(cx, encoder->class_name));
-    encoder->class->forward(cx, encoder, hidden, ids, mask, B, T, skip);
+    if (!encoder->class->forward(cx, encoder, hidden, ids, mask, B, T, skip, watch))
+        return fail(cx, DL_CANCELLED, "%s: stopped", encoder->class_name);
     return DL_OK;
 }
 
@@ -105,7 +112,7 @@ int text_encoder_pooled(dl_context *cx, const struct text_encoder *encoder, floa
 
 size_t text_encoder_memory(dl_context *cx, const struct text_encoder *encoder, size_t B, size_t T) {
     arena_plan(cx);
-    encoder->class->forward(cx, encoder, NULL, NULL, NULL, B, T, NULL);
+    encoder->class->forward(cx, encoder, NULL, NULL, NULL, B, T, NULL, NULL);
     return arena_plan_end(cx);
 }
 

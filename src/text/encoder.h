@@ -32,14 +32,26 @@ int text_encoder_open(dl_context *cx, const char *dir, const char *class_name,
                       struct text_encoder **out);
 void text_encoder_close(struct text_encoder *encoder); /* NULL is allowed */
 
+/* Told of the block that has begun, from 1; not 0: stop. */
+struct encode_watch {
+    int (*fn)(void *user, size_t block, size_t blocks);
+    void *user;
+};
+
 /* One pass that keeps every layer: hidden (L+1,B,T,D), [0] the embeddings, [k] the raw output of
  * block k, without the final norm. ids (B,T). mask (B,T): 1 for a real token, 0 for padding; NULL:
  * all are real; CLIP takes none and ignores it. skip (L): 1 leaves the block out, its input passes
  * on; NULL: none. Plans and reserves the arena itself; nothing may be live there. DL_USAGE for an
- * id or a T out of range, DL_FAILED without memory. */
+ * id or a T out of range, DL_FAILED without memory. All texts go through a block before the next
+ * one is read. */
 int text_encoder_forward(dl_context *cx, const struct text_encoder *encoder, float *hidden,
                          const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
                          const unsigned char *skip);
+
+/* The same, watched: DL_CANCELLED where `watch` (may be NULL) says so. */
+int text_encoder_forward_watched(dl_context *cx, const struct text_encoder *encoder, float *hidden,
+                                 const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
+                                 const unsigned char *skip, const struct encode_watch *watch);
 
 /* y (rows,D) = the encoder's final norm of x (rows,D); a copy where the encoder has none. y may be
  * x. */

@@ -16,10 +16,10 @@ struct text_encoder_class {
                 struct text_encoder **out);
 
     /* As text_encoder_forward, arguments checked; runs in plan mode too (pointers are NULL then).
-     */
-    void (*forward)(dl_context *cx, const struct text_encoder *encoder, float *hidden,
+     * False if the watch has stopped it. */
+    bool (*forward)(dl_context *cx, const struct text_encoder *encoder, float *hidden,
                     const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
-                    const unsigned char *skip);
+                    const unsigned char *skip, const struct encode_watch *watch);
 
     /* As text_encoder_final_norm; NULL: the identity. */
     void (*final_norm)(dl_context *cx, const struct text_encoder *encoder, float *y, const float *x,

@@ -13,6 +13,9 @@
  * Source: Raffel et al. 2020, arXiv 1910.10683, section 2.1; v1.1: Shazeer 2020, arXiv 2002.05202;
  * names and configuration as in transformers, models/t5.
  *
+ * The largest encoder, T5-XXL, has 9.5 GB of weights in 16 bits: they stay on the disk. Blocks are
+ * mapped, used for all texts, and given back one after another, while the system reads the next.
+ *
  * B batch   T tokens   M = B T rows   D model width   h heads   d width of a head   F feed forward
  */
 #include "base/json.h"
@@ -23,6 +26,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { STREAMED_BYTES = 1 << 29 };
 
 struct t5_block {
     const float *norm1, *norm2;      /* (D) */
@@ -38,6 +43,7 @@ struct t5_encoder {
     size_t buckets, max_distance;
     enum activation act;
     bool gated;
+    bool streamed; /* too large to be kept in the memory: read block by block and given back */
     float eps;
     struct tensor tokens;    /* (V,D) */
     struct tensor distances; /* (buckets,h) */
@@ -138,6 +144,7 @@ static int t5_open(dl_context *cx, const char *dir, const struct text_encoder_cl
     DL_TRY(allocate(cx, class->name, e->base.layers, sizeof *e->blocks, &memory));
     e->blocks = memory;
     DL_TRY(store_open(cx, dir, "model", &e->base.store));
+    e->streamed = store_bytes(e->base.store) > STREAMED_BYTES;
     return bind_weights(cx, e);
 }
 
@@ -230,28 +237,87 @@ static void feed_forward(dl_context *cx, const struct t5_encoder *e, const struc
     arena_release(cx, mark);
 }
 
-static void t5_forward(dl_context *cx, const struct text_encoder *base, float *hidden,
+/* ---- blocks one after another -------------------------------------------------------------- */
+
+/* Texts that go through half a block at a time: enough rows to make the reading of its weights
+ * worth while, few enough to bound the scratch. */
+enum { CHUNK = 4 };
+
+/* The large weights of half a block: attention's, or the feed-forward layer's. */
+static size_t half_weights(const struct t5_block *w, bool attention, const struct tensor *out[4]) {
+    const struct linear *const first[4] = {&w->query, &w->key, &w->value, &w->out};
+    const struct linear *const second[3] = {&w->up, &w->down, &w->gate};
+    size_t count = 0;
+    for (size_t i = 0; i < (attention ? 4 : 3); i++) {
+        const struct tensor *t = attention ? &first[i]->weight : &second[i]->weight;
+        if (t->data)
+            out[count++] = t;
+    }
+    return count;
+}
+
+/* Tells the system to read half a block, or that it is done with. Encoders that fit into the
+ * memory many times over are left in it. */
+static void advise(const struct t5_encoder *e, size_t block, bool attention,
+                   void (*advice)(const struct store *store, const struct tensor *t)) {
+    const struct tensor *weights[4];
+    if (!e->streamed || block >= e->base.layers)
+        return;
+    const size_t count = half_weights(&e->blocks[block], attention, weights);
+    for (size_t i = 0; i < count; i++)
+        advice(e->base.store, weights[i]);
+}
+
+/* x (B,T,D) through block i, all texts through the first half before the second half is read. */
+static void run_block(dl_context *cx, const struct t5_encoder *e, size_t i, float *x,
+                      const float *bias, const float *key_bias, size_t B, size_t T) {
+    const struct t5_block *w = &e->blocks[i];
+    const size_t D = e->base.hidden_size;
+    const bool dry = planning(cx);
+    if (!dry)
+        advise(e, i, false, store_fetch_tensor);
+    for (size_t b = 0; b < B; b += CHUNK) {
+        const size_t n = B - b < CHUNK ? B - b : CHUNK;
+        self_attention(cx, e, w, dry ? x : x + b * T * D, bias, dry ? key_bias : key_bias + b * T,
+                       n, T);
+    }
+    if (!dry) {
+        advise(e, i, true, store_drop_tensor);
+        advise(e, i + 1, true, store_fetch_tensor);
+    }
+    for (size_t b = 0; b < B; b += CHUNK) {
+        const size_t n = B - b < CHUNK ? B - b : CHUNK;
+        feed_forward(cx, e, w, dry ? x : x + b * T * D, n * T);
+    }
+    if (!dry)
+        advise(e, i, false, store_drop_tensor);
+}
+
+static bool t5_forward(dl_context *cx, const struct text_encoder *base, float *hidden,
                        const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
-                       const unsigned char *skip) {
+                       const unsigned char *skip, const struct encode_watch *watch) {
     const struct t5_encoder *e = (const struct t5_encoder *)base;
     size_t D = base->hidden_size, M = B * T, outer = arena_mark(cx);
     float *bias = floats(cx, e->heads * T * T), *key_bias = floats(cx, M);
     float *x = hidden; /* hidden state k, computed in place from a copy of state k - 1 */
+    bool stopped = false;
     position_bias(cx, e, bias, T);
     mask_bias(cx, key_bias, mask, M);
     for (size_t i = 0; i < M && !planning(cx); i++)
         op_embedding_row(cx, x + i * D, &e->tokens, (size_t)ids[i]);
-    for (size_t i = 0; i < base->layers; i++) {
+    for (size_t i = 0; i < base->layers && !stopped; i++) {
+        stopped = watch && watch->fn(watch->user, i + 1, base->layers);
         if (!planning(cx)) {
             memcpy(x + M * D, x, M * D * sizeof *x);
             x += M * D;
         }
-        if (skip && skip[i])
-            continue;
-        self_attention(cx, e, &e->blocks[i], x, bias, key_bias, B, T);
-        feed_forward(cx, e, &e->blocks[i], x, M);
+        if (!stopped && !(skip && skip[i]))
+            run_block(cx, e, i, x, bias, key_bias, B, T);
     }
+    if (e->streamed && !planning(cx))
+        store_drop_tensor(base->store, &e->tokens);
     arena_release(cx, outer);
+    return !stopped;
 }
 
 static void t5_final_norm(dl_context *cx, const struct text_encoder *base, float *y, const float *x,
