@@ -147,7 +147,7 @@ def compare(options, folder, side):
     about = json.loads(about)
     ours, theirs, memory = [], [], {"VmHWM": 0, "RssAnon": 0}
     for i in range(options.rounds):
-        out, peak = run_dlens(options.dlens, folder, side, options.threads, options.repeats)
+        out, peak = run_dlens(options.dlens.resolve(), folder, side, options.threads, options.repeats)
         memory = {key: max(memory[key], peak[key]) for key in memory}
         ours.append({name: out[name]["seconds"] for name in PARTS})
         peer.stdin.write("again\n")
