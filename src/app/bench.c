@@ -3,6 +3,8 @@
 #include "app/commands.h"
 #include "app/inputs.h"
 
+#include "lens/manifest.h"
+
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +111,7 @@ static int print_parts(const struct bench *b, const struct part *parts, size_t c
                        const dl_plan *plan) {
     if (b->call->options->json) {
         cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "model", b->info.path);
+        cJSON_AddItemToObject(o, "model", json_text(b->info.path));
         cJSON_AddStringToObject(o, "version", dl_version(b->call->cx));
         cJSON_AddNumberToObject(o, "width", (double)b->w * b->info.latent_scale);
         cJSON_AddNumberToObject(o, "height", (double)b->h * b->info.latent_scale);

@@ -1,4 +1,4 @@
-/* The commands: each is a row {name, bit, summary, usage, example, run} of the table in main.c. */
+/* The commands: each is a row of the table in main.c. */
 #ifndef DLENS_APP_COMMANDS_H
 #define DLENS_APP_COMMANDS_H
 
@@ -28,5 +28,11 @@ int print_json(const struct invocation *call, struct cJSON *json);
 
 /* DL_FAILED if standard output could not be written. */
 int flush_output(dl_context *cx);
+
+/* Prints the path of a result as a line. */
+int print_path(dl_context *cx, const char *path);
+
+/* Makes ready for a file that comes after long work (file_prepare); DL_USAGE for a folder. */
+int prepare_output(dl_context *cx, const char *path);
 
 #endif

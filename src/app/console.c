@@ -4,7 +4,7 @@
 #include "out/progress.h"
 #include "out/term.h"
 
-#include <locale.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,35 +13,75 @@
 #include <time.h>
 #include <unistd.h>
 
+/* ---- interruption ---------------------------------------------------------------------------- */
+
 static volatile sig_atomic_t interrupted;
 
-static void on_signal(int number) {
+static void say(const char *text) {
+    if (write(STDERR_FILENO, text, strlen(text)) < 0)
+        return; /* nobody is left to be told */
+}
+
+static void end_at_once(int number) {
     (void)number;
+    say("dlens: interrupted\n");
+    _exit(DL_CANCELLED);
+}
+
+static void ask_for_a_stop(int number) {
+    (void)number;
+    if (!interrupted && isatty(STDERR_FILENO))
+        say("\r\033[Kdlens: stopping after this step; Ctrl-C again kills\n");
     interrupted = 1;
 }
 
-void console_catch_interrupts(void) {
+void console_on_interrupt(enum on_interrupt what) {
+    const bool asks = what == INTERRUPT_ASKS;
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
+    action.sa_handler = asks ? ask_for_a_stop : end_at_once;
     action.sa_flags = (int)SA_RESETHAND; /* the second one kills */
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error, and told as one */
+    /* A closed pipe ends what only prints; work goes on, and the error is told at its end. */
+    signal(SIGPIPE, asks ? SIG_IGN : SIG_DFL);
 }
 
 bool console_interrupted(void) {
     return interrupted != 0;
 }
 
+void console_open_descriptors(void) {
+    int fd;
+    do /* 0 cannot be read, 1 and 2 cannot be written */
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+/* Whether standard error is a terminal that knows escape sequences. */
+static bool is_terminal(void) {
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+/* NO_COLOR counts where it is not empty (no-color.org). */
+static bool wants_color(void) {
+    const char *no_color = getenv("NO_COLOR");
+    return is_terminal() && !(no_color && no_color[0]);
+}
+
 static void clear_line(void) {
-    if (isatty(STDERR_FILENO))
+    if (is_terminal())
         fputs("\r\033[K", stderr);
 }
 
 void console_error(const char *message, bool color) {
-    color = color && isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+    color = color && wants_color();
     clear_line();
     fprintf(stderr, "%sdlens:%s %s\n", color ? "\033[1;31m" : "", color ? "\033[0m" : "", message);
 }
@@ -50,7 +90,7 @@ void console_log(void *user, int level, const char *line) {
     const struct options *o = user;
     if (o->quiet || (level == DL_LOG_NOTE && !o->verbose))
         return;
-    const bool color = !o->no_color && isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+    const bool color = !o->no_color && wants_color();
     const char *word = level == DL_LOG_WARNING ? "warning" : "note";
     clear_line();
     fprintf(stderr, "dlens: %s%s:%s %s\n", color ? "\033[1;33m" : "", word, color ? "\033[0m" : "",
@@ -76,7 +116,7 @@ void console_progress_begin(struct console_progress *p, const struct options *op
     const char *mode = options->progress ? options->progress : "auto";
     *p = (struct console_progress){.options = options, .start = now()};
     p->on = strcmp(mode, "on") == 0 ||
-            (strcmp(mode, "auto") == 0 && !options->quiet && isatty(STDERR_FILENO));
+            (strcmp(mode, "auto") == 0 && !options->quiet && is_terminal());
 }
 
 /* The part of the running picture that is done; decoding counts as one step more, encoding, of many
@@ -100,8 +140,10 @@ static bool is_utf8(void) {
 int console_progress(void *user, const dl_progress *g) {
     struct console_progress *p = user;
     char line[512], detail[64];
-    const double t = now();
-    if (!p->on || (p->shown && t - p->last_draw < 0.05 && g->step != g->steps))
+    const bool terminal = is_terminal();
+    const double t = now(), pause = terminal ? 0.05 : 1;
+    const bool due = !p->shown || t - p->last_draw >= pause || (terminal && g->step == g->steps);
+    if (!p->on || !due || console_interrupted())
         return console_interrupted();
     if (g->layer < 0)
         snprintf(detail, sizeof detail, "native, seed %llu", (unsigned long long)g->seed);
@@ -120,7 +162,7 @@ int console_progress(void *user, const dl_progress *g) {
         .ascii = !is_utf8(),
     };
     progress_text(line, sizeof line, terminal_columns(STDERR_FILENO) - 1, &text);
-    fprintf(stderr, isatty(STDERR_FILENO) ? "\r\033[K%s" : "%s\n", line);
+    fprintf(stderr, terminal ? "\r\033[K%s" : "%s\n", line);
     fflush(stderr);
     p->shown = true;
     p->last_draw = t;

@@ -10,9 +10,15 @@ void console_error(const char *message, bool color);
 /* A dl_log_fn; user is the struct options. */
 void console_log(void *user, int level, const char *line);
 
-/* Lets Ctrl-C and SIGTERM ask for a stop; a second one kills. */
-void console_catch_interrupts(void);
+/* What Ctrl-C and SIGTERM do: end the program at once with DL_CANCELLED, or, while there is work
+ * whose finished part is kept, ask for a stop; a second one then kills. */
+enum on_interrupt { INTERRUPT_ENDS, INTERRUPT_ASKS };
+void console_on_interrupt(enum on_interrupt what);
 bool console_interrupted(void);
+
+/* File descriptors 0 to 2 that the caller has closed are opened, so that no file of ours gets their
+ * number and messages in it; what is written there then fails as it should. */
+void console_open_descriptors(void);
 
 struct console_progress {
     const struct options *options;

@@ -2,6 +2,7 @@
 #include "app/commands.h"
 #include "app/inputs.h"
 
+#include "lens/manifest.h"
 #include "out/progress.h"
 
 #include <cjson/cJSON.h>
@@ -110,7 +111,7 @@ static cJSON *components_json(const dl_model *model, int tensors) {
         cJSON_AddStringToObject(o, "name", c.name);
         cJSON_AddStringToObject(o, "class", c.class_name);
         if (c.file) {
-            cJSON_AddStringToObject(o, "file", c.file);
+            cJSON_AddItemToObject(o, "file", json_text(c.file));
             cJSON_AddNumberToObject(o, "parameters", (double)c.parameters);
             cJSON_AddNumberToObject(o, "bytes", (double)c.bytes);
             cJSON_AddStringToObject(o, "dtype", c.dtype ? c.dtype : "");
@@ -127,7 +128,7 @@ static int print_object(const struct invocation *call, const dl_model *model,
     dl_model_info m;
     cJSON *o = cJSON_CreateObject();
     dl_model_describe(model, &m);
-    cJSON_AddStringToObject(o, "path", m.path);
+    cJSON_AddItemToObject(o, "path", json_text(m.path));
     cJSON_AddStringToObject(o, "family", m.family);
     cJSON_AddStringToObject(o, "encoder", m.encoder);
     cJSON_AddNumberToObject(o, "layers", m.layers);

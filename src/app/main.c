@@ -2,6 +2,8 @@
 #include "app/commands.h"
 #include "app/console.h"
 
+#include "base/file.h"
+
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
@@ -11,36 +13,47 @@
 struct command {
     const char *name;
     int bit;
-    const char *summary, *usage, *example;
+    const char *summary, *arguments, *description, *example;
     int (*run)(const struct invocation *call);
 };
 
 /* clang-format off */
 static const struct command commands[] = {
-    {"lens", CMD_LENS, "one image for each text-encoder layer, seed and prompt", "PROMPT...",
-     "dlens lens \"a dog\" -l 0::4 --seeds 2 -o dog\n"
-     "  Makes layers 0, 4, 8, ... for seeds 0 and 1 and prints the path of the report,\n"
-     "  dog/index.html. The same line again goes on where it stopped.",
+    {"lens", CMD_LENS, "one picture for each text-encoder layer, seed and prompt", "PROMPT...",
+     "Makes, for every prompt and seed, the picture that the diffusion model sees in\n"
+     "each layer of the text encoder, with a contact sheet and a report that opens in\n"
+     "any browser. The last line on standard output is the report's path.",
+     "  dlens lens \"a dog\" -l 0::4 --seeds 2 -o dog\n\n"
+     "makes layers 0, 4, 8, ... for seeds 0 and 1 and writes dog/index.html. The same\n"
+     "line again goes on where it was stopped and remakes nothing that is there.",
      command_lens},
     {"generate", CMD_GENERATE, "ordinary text-to-image with the full encoding", "PROMPT...",
-     "dlens generate \"a red dog\" -s 7 -o dog.png\n"
-     "  Makes one picture with the model's own sampler and steps.",
+     "Makes the ordinary picture of each prompt and seed: the lens' last layer. Prints\n"
+     "the path of each picture.",
+     "  dlens generate \"a red dog\" -s 7 -o dog.png\n\n"
+     "makes one picture with the model's own sampler and number of steps.",
      command_generate},
-    {"encode", CMD_ENCODE, "every layer's hidden state and conditioning, to safetensors", "PROMPT",
-     "dlens encode \"a dog\" -o dog.safetensors\n"
-     "  Writes hidden.0, cond.0, ..., ids and pooled.",
+    {"encode", CMD_ENCODE, "every layer's hidden state and conditioning, to a file", "PROMPT",
+     "Writes a safetensors file with the hidden states hidden.0, hidden.1, ... as they\n"
+     "leave the blocks, the conditionings cond.0, cond.1, ... behind the final norm,\n"
+     "each [1,T,D] in f32, the token ids and, where there is one, the pooled state.",
+     "  dlens encode \"a dog\" -o dog.safetensors",
      command_encode},
     {"tokenize", CMD_TOKENIZE, "token ids and pieces", "TEXT",
-     "dlens tokenize \"a dog\" --json\n"
-     "  Prints {\"ids\": [...], \"pieces\": [...], \"padded\": [...]}.",
+     "Prints the ids and pieces that the model's tokenizer makes of a text.",
+     "  dlens tokenize \"a dog\" --json\n\n"
+     "prints {\"ids\": [...], \"pieces\": [...], \"padded\": [...]}.",
      command_tokenize},
     {"inspect", CMD_INSPECT, "what a model is: parts, sizes, memory and time", "[MODEL]",
-     "dlens inspect emoji-clip --tensors\n"
-     "  Lists the model's components and every tensor.",
+     "Tells a model's family, encoder, layers, sizes, number formats and parameter\n"
+     "counts, and estimates the memory and time of a lens on this machine.",
+     "  dlens inspect emoji-clip --tensors\n\n"
+     "also lists every tensor.",
      command_inspect},
     {"bench", CMD_BENCH, "times the parts of a model on this machine", "",
-     "dlens bench -m stable-diffusion-v1-5 --json\n"
-     "  Times text encoder, one guided UNet step and the decoder.",
+     "Times the text encoder, one guided denoising step and the decoder, beside a\n"
+     "large matrix product as the yardstick.",
+     "  dlens bench -m stable-diffusion-v1-5 --json",
      command_bench},
 };
 /* clang-format on */
@@ -54,21 +67,28 @@ static const char *const planned[] = {"experiment", "analyse", "compare",
 static void print_usage(FILE *to) {
     fprintf(to, "dlens: the Diffusion Lens. What does a text-to-image model see in each layer of\n"
                 "its text encoder? (arXiv 2403.05846)\n\n"
-                "usage: dlens \"a prompt\" [options]\n"
-                "       dlens COMMAND [options] ...\n\n");
+                "usage: dlens \"a prompt\" [options]     short for dlens lens \"a prompt\"\n"
+                "       dlens COMMAND [options] ...\n\n"
+                "commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fprintf(to, "\n  dlens COMMAND --help tells a command's options; dlens --version the build.\n");
+    fprintf(to, "\n"
+                "  dlens COMMAND --help   a command's options, with an example\n"
+                "  dlens --version        version, build options, instruction set in use\n\n"
+                "environment:\n"
+                "  DLENS_MODEL            the model where -m says none\n"
+                "  DLENS_WEIGHTS          folder in which bundled models are looked for first\n"
+                "  DLENS_ISA              instruction set to use: ref, avx2, avx512 or neon\n");
 }
 
 static void print_help(const struct command *c) {
-    printf("usage: dlens %s %s%s[options]\n\n%s.\n\noptions:\n", c->name, c->usage,
-           c->usage[0] ? " " : "", c->summary);
+    printf("usage: dlens %s %s%s[options]\n\n%s\n", c->name, c->arguments,
+           c->arguments[0] ? " " : "", c->description);
     options_print(c->bit);
-    printf("\nexample:\n  %s\n", c->example);
-    if (c->bit & CMD_PICTURES)
-        printf("\nexit status: 0 done, 1 the work failed, 2 the call was wrong, 3 the model is\n"
-               "unusable, 130 interrupted (what is finished is kept; run the same line again)\n");
+    printf("\nexample:\n%s\n", c->example);
+    printf("\nexit status: 0 done, 1 the work failed, 2 the call was wrong, 3 the model is\n"
+           "unusable, 130 interrupted%s\n",
+           c->bit & CMD_LENS ? " (what is finished is kept)" : "");
 }
 
 static const struct command *find_command(const char *name) {
@@ -116,35 +136,61 @@ static int run_command(dl_context *cx, const struct command *command, int argc, 
         if (status == DL_OK)
             status = flush_output(cx);
     }
-    if (status != DL_OK)
-        console_error(dl_message(cx), !options.no_color);
+    dl_set_log(cx, NULL, NULL);
     options_free(&options);
     return status;
 }
 
+/* The options may be what is wrong, so this one is looked for by itself. */
+static bool has_no_color(int argc, char *const *argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--no-color") == 0)
+            return true;
+    return false;
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c) {
+    return !strcmp(word, a) || !strcmp(word, b) || !strcmp(word, c);
+}
+
+/* `dlens help [COMMAND]`. */
+static int help(dl_context *cx, const char *name) {
+    const struct command *command = name ? find_command(name) : NULL;
+    if (name && !command)
+        return fail(cx, DL_USAGE, "help %s: no such command; dlens --help lists them", name);
+    if (command)
+        print_help(command);
+    else
+        print_usage(stdout);
+    return flush_output(cx);
+}
+
+static int dispatch(dl_context *cx, int argc, char *const *argv) {
+    const struct command *command;
+    int first;
+    if (argc < 2) {
+        print_usage(stderr);
+        return fail(cx, DL_USAGE, "PROMPT: no prompt and no command is given");
+    }
+    if (is_one_of(argv[1], "--help", "-h", "help"))
+        return help(cx, argc > 2 ? argv[2] : NULL);
+    if (is_one_of(argv[1], "--version", "-V", "version")) {
+        printf("dlens %s\n", dl_version(cx));
+        return flush_output(cx);
+    }
+    DL_TRY(choose_command(cx, argc, argv, &command, &first));
+    return run_command(cx, command, argc, argv, first);
+}
+
 int main(int argc, char **argv) {
     dl_context *cx;
-    const struct command *command;
-    int first, status = dl_context_new(&cx);
-    if (status == DL_OK && argc < 2) {
-        print_usage(stderr);
-        status = DL_USAGE;
-    } else if (status == DL_OK &&
-               (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
-        print_usage(stdout);
-        status = flush_output(cx);
-    } else if (status == DL_OK && strcmp(argv[1], "--version") == 0) {
-        printf("dlens %s\n", dl_version(cx));
-        status = flush_output(cx);
-    } else {
-        console_catch_interrupts();
-        if (status == DL_OK)
-            status = choose_command(cx, argc, argv, &command, &first);
-        if (status != DL_OK)
-            console_error(dl_message(cx), true);
-        else
-            status = run_command(cx, command, argc, argv, first);
-    }
+    console_open_descriptors();
+    console_on_interrupt(INTERRUPT_ENDS);
+    int status = dl_context_new(&cx);
+    if (status == DL_OK)
+        status = dispatch(cx, argc, argv);
+    if (status != DL_OK)
+        console_error(dl_message(cx), !has_no_color(argc, argv));
     dl_context_free(cx);
     return status;
 }
@@ -157,8 +203,22 @@ int flush_output(dl_context *cx) {
     return fail(cx, DL_FAILED, "standard output: %s", strerror(errno));
 }
 
+int print_path(dl_context *cx, const char *path) {
+    puts(path);
+    return flush_output(cx);
+}
+
+int prepare_output(dl_context *cx, const char *path) {
+    const size_t length = strlen(path);
+    if (dir_exists(path) || (length && path[length - 1] == '/'))
+        return fail(cx, DL_USAGE, "%s: is a folder; the result goes to a file", path);
+    return file_prepare(cx, path);
+}
+
 int open_model(const struct invocation *call, dl_model **model) {
     const char *path = call->options->model;
+    if (path && !path[0])
+        return fail(call->cx, DL_USAGE, "--model: is empty");
     if (!path)
         path = getenv("DLENS_MODEL");
     if (!path || !path[0])

@@ -3,15 +3,16 @@
 #include "app/options.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { KIND_FLAG, KIND_TEXT, KIND_WHOLE, KIND_NUMBER };
+enum kind { KIND_FLAG, KIND_TEXT, KIND_PATH, KIND_WHOLE, KIND_NUMBER };
 
+/* An option, in the order of the help. An option that means something else to another command has
+ * a row for each. */
 struct option {
+    const char *group; /* its heading in the help */
     const char *name;
     char letter; /* 0: none */
     enum kind kind;
@@ -24,43 +25,57 @@ struct option {
 
 #define AT(field) offsetof(struct options, field)
 
+#define INPUT "model and prompts"
+#define LOOK "layers and ablations"
+#define SAMPLING "sampling"
+#define CASCADE "pixel cascades (DeepFloyd IF)"
+#define RESULTS "results"
+#define RUNNING "running"
+
 /* clang-format off */
 static const struct option table[] = {
-    {"model", 'm', KIND_TEXT, "PATH", "model folder (diffusers layout) or the name of a bundled model; default $DLENS_MODEL, else emoji-clip", AT(model), CMD_ALL, 0, 0},
-    {"output", 'o', KIND_TEXT, "PATH", "where results go", AT(output), CMD_PICTURES | CMD_ENCODE, 0, 0},
-    {"prompts", 0, KIND_TEXT, "FILE", "prompts from a file, one a line, or a .csv with a column `prompt`; - reads standard input", AT(prompts_file), CMD_PICTURES, 0, 0},
-    {"layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix; default all", AT(layers), CMD_LENS, 0, 0},
-    {"seed", 's', KIND_TEXT, "N[,N...]", "the seeds; default 0", AT(seed_list), CMD_PICTURES, 0, 0},
-    {"seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first", AT(seed_count), CMD_PICTURES, 1, 1000000},
-    {"steps", 0, KIND_WHOLE, "N", "denoising steps; default the model's own", AT(steps), CMD_PICTURES, 1, 1000},
-    {"timesteps", 0, KIND_TEXT, "LIST", "pixel cascades: a published list of timesteps in place of --steps (fast27, smart50, super40, ...), or one for each stage: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
-    {"sampler", 0, KIND_TEXT, "NAME", "ddim, dpm++2m, euler, euler-a, lcm, ddpm; default the model's own", AT(sampler), CMD_PICTURES, 0, 0},
-    {"guidance", 0, KIND_NUMBER, "G", "classifier-free guidance scale; up to 1 none; default the model's own", AT(guidance), CMD_PICTURES, 0, 1000},
-    {"eta", 0, KIND_NUMBER, "X", "DDIM's noise: 0 none, 1 as DDPM; default 0", AT(eta), CMD_PICTURES, 0, 1},
-    {"size", 0, KIND_TEXT, "WxH", "size in pixels; default the model's own", AT(size), CMD_PICTURES | CMD_INSPECT | CMD_BENCH, 0, 0},
-    {"negative", 0, KIND_TEXT, "TEXT", "negative prompt; keeps its full encoding at every layer", AT(negative), CMD_PICTURES, 0, 0},
-    {"norm", 0, KIND_TEXT, "final|none", "ablation: condition without the final layer norm", AT(norm), CMD_LENS | CMD_ENCODE, 0, 0},
-    {"skip-layer", 0, KIND_TEXT, "SPEC", "ablation: leave these encoder blocks (1 to L) out", AT(skip_layers), CMD_LENS | CMD_ENCODE, 0, 0},
-    {"encoder", 0, KIND_WHOLE, "N", "which text encoder the lens looks through, from 1", AT(encoder), CMD_LENS | CMD_ENCODE | CMD_TOKENIZE, 1, 1000},
-    {"native", 0, KIND_FLAG, NULL, "also the picture of the family's own conditioning, as a control", AT(native), CMD_LENS, 0, 0},
-    {"stages", 0, KIND_WHOLE, "N", "pixel cascades: how many stages; default all that are found", AT(stages), CMD_ALL, 1, DL_STAGES_MAX},
-    {"stage2", 0, KIND_TEXT, "PATH", "folder of a cascade's second stage; default a sibling folder by name", AT(stage2), CMD_ALL, 0, 0},
-    {"stage3", 0, KIND_TEXT, "PATH", "folder of its third stage; default a sibling folder by name", AT(stage3), CMD_ALL, 0, 0},
-    {"noise", 0, KIND_TEXT, "FILE", "start from tensor `noise` [1,C,H,W] of this safetensors file", AT(noise), CMD_PICTURES, 0, 0},
-    {"latents", 0, KIND_TEXT, "FILE", "also write the final latents (safetensors)", AT(latents), CMD_LENS, 0, 0},
-    {"overwrite", 0, KIND_FLAG, NULL, "replace results of other settings in the output folder", AT(overwrite), CMD_LENS, 0, 0},
-    {"show", 0, KIND_FLAG, NULL, "draw the pictures in the terminal", AT(show), CMD_PICTURES, 0, 0},
-    {"tensors", 0, KIND_FLAG, NULL, "list every tensor", AT(tensors), CMD_INSPECT, 0, 0},
-    {"repeats", 0, KIND_WHOLE, "N", "how often each part is timed; default 3", AT(repeats), CMD_BENCH, 1, 1000},
-    {"threads", 'j', KIND_WHOLE, "N", "threads; default all cores", AT(threads), CMD_ALL, 1, 1024},
-    {"precision", 0, KIND_TEXT, "f32|fast", "f32: as the reference; fast: the fastest kernels", AT(precision), CMD_PICTURES | CMD_BENCH, 0, 0},
-    {"max-memory", 0, KIND_TEXT, "SIZE", "refuse to start if more memory is needed (300M, 2G)", AT(max_memory), CMD_PICTURES, 0, 0},
-    {"json", 0, KIND_FLAG, NULL, "machine-readable result on standard output", AT(json), CMD_ALL, 0, 0},
-    {"progress", 0, KIND_TEXT, "auto|on|off", "progress line on standard error; default auto: on a terminal", AT(progress), CMD_PICTURES, 0, 0},
-    {"quiet", 'q', KIND_FLAG, NULL, "no progress, no notes, no warnings", AT(quiet), CMD_ALL, 0, 0},
-    {"verbose", 'v', KIND_FLAG, NULL, "tell more", AT(verbose), CMD_ALL, 0, 0},
-    {"no-color", 0, KIND_FLAG, NULL, "no colours in messages", AT(no_color), CMD_ALL, 0, 0},
-    {"help", 'h', KIND_FLAG, NULL, "this text", AT(help), CMD_ALL, 0, 0},
+    {INPUT, "model", 'm', KIND_PATH, "PATH", "a folder in diffusers layout, or the name of a bundled model; default $DLENS_MODEL, else emoji-clip", AT(model), CMD_ALL, 0, 0},
+    {INPUT, "prompts", 0, KIND_PATH, "FILE", "prompts from a file: one a line, or a .csv with a column `prompt`; - is standard input", AT(prompts_file), CMD_PICTURES, 0, 0},
+    {INPUT, "encoder", 0, KIND_WHOLE, "N", "the text encoder to look through, where a model has several; default 1", AT(encoder), CMD_LENS | CMD_ENCODE | CMD_TOKENIZE, 1, 1000},
+
+    {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; 0 is the embeddings, k the output of block k; default all", AT(layers), CMD_LENS, 0, 0},
+    {LOOK, "norm", 0, KIND_TEXT, "final|none", "none: without the encoder's final layer norm; default final", AT(norm), CMD_LENS | CMD_ENCODE, 0, 0},
+    {LOOK, "skip-layer", 0, KIND_TEXT, "SPEC", "leave these encoder blocks out (1 is the first), their input passes on; default none", AT(skip_layers), CMD_LENS | CMD_ENCODE, 0, 0},
+    {LOOK, "native", 0, KIND_FLAG, NULL, "also native.png, the picture of the conditioning that the model family itself uses: a control", AT(native), CMD_LENS, 0, 0},
+
+    {SAMPLING, "seed", 's', KIND_TEXT, "N[,N...]", "the seeds; default 0", AT(seed_list), CMD_PICTURES, 0, 0},
+    {SAMPLING, "seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first; default 1", AT(seed_count), CMD_PICTURES, 1, 1000000},
+    {SAMPLING, "steps", 0, KIND_WHOLE, "N", "denoising steps; default the model's own, else 50", AT(steps), CMD_PICTURES, 1, 1000},
+    {SAMPLING, "sampler", 0, KIND_TEXT, "NAME", "ddim, dpm++2m, euler, euler-a, lcm or ddpm; default the model's own, else ddim", AT(sampler), CMD_PICTURES, 0, 0},
+    {SAMPLING, "guidance", 0, KIND_NUMBER, "G", "scale of classifier-free guidance, up to 1 none; default the model's own, else 7.5", AT(guidance), CMD_PICTURES, 0, 1000},
+    {SAMPLING, "negative", 0, KIND_TEXT, "TEXT", "the negative prompt; it keeps its full encoding at every layer; default empty", AT(negative), CMD_PICTURES, 0, 0},
+    {SAMPLING, "size", 0, KIND_TEXT, "WxH", "width and height in pixels; default the model's own", AT(size), CMD_PICTURES | CMD_INSPECT | CMD_BENCH, 0, 0},
+    {SAMPLING, "eta", 0, KIND_NUMBER, "X", "noise of ddim's steps: 0 none, 1 as much as ddpm's; default 0", AT(eta), CMD_PICTURES, 0, 1},
+    {SAMPLING, "noise", 0, KIND_PATH, "FILE", "start from the tensor `noise`, [1,C,H,W] in f32, of this safetensors file; default drawn from the seed", AT(noise), CMD_PICTURES, 0, 0},
+
+    {CASCADE, "stages", 0, KIND_WHOLE, "N", "how many stages; default all that are found", AT(stages), CMD_ALL, 1, DL_STAGES_MAX},
+    {CASCADE, "stage2", 0, KIND_PATH, "PATH", "folder of the second stage; default a sibling folder by name", AT(stage2), CMD_ALL, 0, 0},
+    {CASCADE, "stage3", 0, KIND_PATH, "PATH", "folder of the third stage; default a sibling folder by name", AT(stage3), CMD_ALL, 0, 0},
+    {CASCADE, "timesteps", 0, KIND_TEXT, "LIST", "a published list of timesteps in place of --steps (fast27, smart50, super40, ...), or one for each stage: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
+
+    {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default lens-out/SLUG, from the first prompt (SLUG-2, ... where that holds other settings)", AT(output), CMD_LENS, 0, 0},
+    {RESULTS, "output", 'o', KIND_PATH, "PATH", "the PNG, default out.png; of several pictures the folder, default out", AT(output), CMD_GENERATE, 0, 0},
+    {RESULTS, "output", 'o', KIND_PATH, "PATH", "the file; default states.safetensors", AT(output), CMD_ENCODE, 0, 0},
+    {RESULTS, "overwrite", 0, KIND_FLAG, NULL, "put the results into a folder that holds other settings' results or foreign files: the former are removed", AT(overwrite), CMD_LENS, 0, 0},
+    {RESULTS, "latents", 0, KIND_PATH, "FILE", "also write the final latents, layer.N.seed.S (of several prompts prompt.P.layer.N.seed.S), to this safetensors file", AT(latents), CMD_PICTURES, 0, 0},
+    {RESULTS, "show", 0, KIND_FLAG, NULL, "draw the pictures in the terminal", AT(show), CMD_PICTURES, 0, 0},
+    {RESULTS, "tensors", 0, KIND_FLAG, NULL, "list every tensor", AT(tensors), CMD_INSPECT, 0, 0},
+    {RESULTS, "json", 0, KIND_FLAG, NULL, "the result as one JSON object on standard output", AT(json), CMD_ALL, 0, 0},
+
+    {RUNNING, "threads", 'j', KIND_WHOLE, "N", "threads; default all cores; pictures do not depend on it", AT(threads), CMD_ALL, 1, 1024},
+    {RUNNING, "precision", 0, KIND_TEXT, "f32|fast", "f32: as the reference; fast: the fastest kernels whose error the README states; default f32", AT(precision), CMD_PICTURES | CMD_ENCODE | CMD_BENCH, 0, 0},
+    {RUNNING, "max-memory", 0, KIND_TEXT, "SIZE", "do not start where more memory is needed (300M, 2G); default no limit", AT(max_memory), CMD_PICTURES, 0, 0},
+    {RUNNING, "repeats", 0, KIND_WHOLE, "N", "how often each part is timed; default 3", AT(repeats), CMD_BENCH, 1, 1000},
+    {RUNNING, "progress", 0, KIND_TEXT, "auto|on|off", "a progress line on standard error; default auto: on a terminal", AT(progress), CMD_PICTURES, 0, 0},
+    {RUNNING, "quiet", 'q', KIND_FLAG, NULL, "no progress, no warnings", AT(quiet), CMD_ALL, 0, 0},
+    {RUNNING, "verbose", 'v', KIND_FLAG, NULL, "also notes, such as which folders were found", AT(verbose), CMD_ALL, 0, 0},
+    {RUNNING, "no-color", 0, KIND_FLAG, NULL, "no colours in messages (also with $NO_COLOR)", AT(no_color), CMD_ALL, 0, 0},
+    {RUNNING, "help", 'h', KIND_FLAG, NULL, "this text", AT(help), CMD_ALL, 0, 0},
 };
 /* clang-format on */
 enum { OPTION_COUNT = sizeof table / sizeof table[0] };
@@ -89,18 +104,17 @@ int edit_distance(const char *a, const char *b) {
     return row[n] < 99 ? (int)row[n] : 99;
 }
 
-static const struct option *find_name(const char *name, size_t length) {
-    for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (strlen(table[i].name) == length && strncmp(table[i].name, name, length) == 0)
-            return &table[i];
-    return NULL;
-}
-
-static const struct option *find_letter(char letter) {
-    for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (table[i].letter && table[i].letter == letter)
-            return &table[i];
-    return NULL;
+/* The option of this name (or letter, where name is NULL): the command's row, else any. */
+static const struct option *find(const char *name, size_t length, char letter, int command) {
+    const struct option *found = NULL;
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option *o = &table[i];
+        const bool is_it = name ? strlen(o->name) == length && !strncmp(o->name, name, length)
+                                : o->letter && o->letter == letter;
+        if (is_it && (!found || (o->commands & command)))
+            found = o;
+    }
+    return found;
 }
 
 static int unknown(dl_context *cx, const char *word, int command) {
@@ -127,7 +141,9 @@ static int set_value(dl_context *cx, const struct option *o, const char *text,
         *(int *)(void *)field = 1;
         return DL_OK;
     }
-    if (o->kind == KIND_TEXT) {
+    if (o->kind == KIND_PATH && !text[0])
+        return fail(cx, DL_USAGE, "--%s: its value %s is empty", o->name, o->value);
+    if (o->kind == KIND_TEXT || o->kind == KIND_PATH) {
         *(const char **)(void *)field = text;
         return DL_OK;
     }
@@ -141,7 +157,7 @@ static int set_value(dl_context *cx, const struct option *o, const char *text,
         *(double *)(void *)field = number;
     }
     if (end == text || *end || errno || !(number >= o->min && number <= o->max))
-        return fail(cx, DL_USAGE, "--%s %s: must be a %snumber from %g to %g", o->name, text,
+        return fail(cx, DL_USAGE, "--%s %s: must be a %snumber from %.0f to %.0f", o->name, text,
                     o->kind == KIND_WHOLE ? "whole " : "", o->min, o->max);
     return DL_OK;
 }
@@ -158,7 +174,7 @@ static int parse_long(dl_context *cx, int argc, char *const *argv, int *i, int c
                       struct options *out) {
     const char *word = argv[*i], *equals = strchr(word, '=');
     const size_t length = equals ? (size_t)(equals - word) - 2 : strlen(word) - 2;
-    const struct option *o = find_name(word + 2, length);
+    const struct option *o = find(word + 2, length, 0, command);
     if (!o)
         return unknown(cx, word, command);
     DL_TRY(check_command(cx, o, command));
@@ -174,7 +190,7 @@ static int parse_long(dl_context *cx, int argc, char *const *argv, int *i, int c
 static int parse_letters(dl_context *cx, int argc, char *const *argv, int *i, int command,
                          struct options *out) {
     for (const char *c = argv[*i] + 1; *c; c++) {
-        const struct option *o = find_letter(*c);
+        const struct option *o = find(NULL, 0, *c, command);
         if (!o)
             return unknown(cx, argv[*i], command);
         DL_TRY(check_command(cx, o, command));
@@ -215,37 +231,46 @@ void options_free(struct options *options) {
     options->arguments = NULL;
 }
 
-/* One option: its forms, then the help wrapped to 80 columns. */
-static void print_option(const struct option *o) {
-    enum { INDENT = 26, WIDTH = 80 };
-    char forms[64], letter[8] = "    ";
-    if (o->letter)
-        snprintf(letter, sizeof letter, "-%c, ", o->letter);
-    const int n = snprintf(forms, sizeof forms, "  %s--%s%s%s", letter, o->name,
-                           o->value ? " " : "", o->value ? o->value : "");
-    printf("%s", forms);
-    int column = n;
-    if (column >= INDENT) {
-        printf("\n");
-        column = 0;
-    }
-    printf("%*s", INDENT - column, "");
-    column = INDENT;
-    for (const char *word = o->help; *word;) {
-        const int length = (int)strcspn(word, " ");
-        if (column + length + 1 > WIDTH) {
-            printf("\n%*s", INDENT, "");
-            column = INDENT;
+/* Prints words from `column` on, wrapped to 80 columns with this indent. */
+static void print_wrapped(const char *text, int column, int indent) {
+    enum { WIDTH = 80 };
+    for (const char *space = ""; *text; space = " ") {
+        const int length = (int)strcspn(text, " ");
+        if (*space && column + 1 + length > WIDTH - 1) {
+            printf("\n%*s", indent, "");
+            column = indent;
+            space = "";
         }
-        printf("%.*s ", length, word);
-        column += length + 1;
-        word += length + (word[length] == ' ');
+        printf("%s%.*s", space, length, text);
+        column += length + (*space != '\0');
+        text += length + (text[length] == ' ');
     }
     printf("\n");
 }
 
+/* One option: its forms, then the help. */
+static void print_option(const struct option *o) {
+    enum { INDENT = 26 };
+    char letter[8] = "    ";
+    if (o->letter)
+        snprintf(letter, sizeof letter, "-%c, ", o->letter);
+    int column = printf("  %s--%s%s%s", letter, o->name, o->value ? " " : "",
+                        o->value ? o->value : "");
+    if (column + 2 > INDENT) {
+        printf("\n");
+        column = 0;
+    }
+    printf("%*s", INDENT - column, "");
+    print_wrapped(o->help, INDENT, INDENT);
+}
+
 void options_print(int command) {
-    for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (table[i].commands & command)
-            print_option(&table[i]);
+    const char *group = "";
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if (!(table[i].commands & command))
+            continue;
+        if (strcmp(group, table[i].group) != 0)
+            printf("\n%s:\n", group = table[i].group);
+        print_option(&table[i]);
+    }
 }

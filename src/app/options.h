@@ -37,7 +37,7 @@ int options_parse(dl_context *cx, int argc, char *const *argv, int first, int co
                   struct options *out);
 void options_free(struct options *options);
 
-/* Prints the options that a command takes. */
+/* Prints the options that a command takes, under headings. */
 void options_print(int command);
 
 /* The number of single-character changes that make one word the other, at most 99. */

@@ -4,6 +4,8 @@
 #include "app/inputs.h"
 
 #include "base/file.h"
+#include "lens/run.h"
+#include "store/store.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -30,6 +32,7 @@ static int session_begin(const struct invocation *call, struct session *s) {
     console_progress_begin(&s->progress, call->options);
     s->inputs.options.progress = console_progress;
     s->inputs.options.progress_user = &s->progress;
+    console_on_interrupt(INTERRUPT_ASKS);
     return DL_OK;
 }
 
@@ -49,24 +52,41 @@ static int show(void *user, const dl_picture *picture) {
     return console_interrupted();
 }
 
-/* The manifest, with the paths of it and the report. */
+/* The manifest on one line, with the paths of it and the report. Its text is kept: seeds would not
+ * survive as doubles. */
 static int print_result(const struct invocation *call, const dl_run_result *result) {
     char *text = NULL;
     DL_TRY(file_read(call->cx, DL_FAILED, result->manifest, SIZE_MAX - 1, &text, NULL));
-    cJSON *json = cJSON_Parse(text);
+    cJSON_Minify(text);
+    cJSON *more = cJSON_CreateObject();
+    cJSON_AddItemToObject(more, "report", json_text(result->report));
+    cJSON_AddItemToObject(more, "manifest", json_text(result->manifest));
+    cJSON_AddNumberToObject(more, "made", (double)result->made);
+    cJSON_AddNumberToObject(more, "found", (double)result->found);
+    char *rest = cJSON_PrintUnformatted(more);
+    int status = DL_OK;
+    if (rest) /* "{...}" and "{...}" become one object */
+        printf("%.*s,%s\n", (int)strlen(text) - 1, text, rest + 1);
+    else
+        status = fail_memory(call->cx, "JSON", 0);
+    cJSON_free(rest);
+    cJSON_Delete(more);
     free(text);
-    if (!json)
-        return fail_memory(call->cx, "manifest.json", 0);
-    cJSON_AddStringToObject(json, "report", result->report);
-    cJSON_AddStringToObject(json, "manifest", result->manifest);
-    cJSON_AddNumberToObject(json, "made", (double)result->made);
-    cJSON_AddNumberToObject(json, "found", (double)result->found);
-    return print_json(call, json);
+    return status;
+}
+
+/* What is said after an interruption: what is there, and how to go on. */
+static int tell_interrupted(const struct invocation *call, const dl_run_result *result) {
+    return fail(call->cx, DL_CANCELLED,
+                "interrupted: %zu pictures are finished; the same command makes the rest",
+                result->made + result->found);
 }
 
 int command_lens(const struct invocation *call) {
     struct session s;
     int status = session_begin(call, &s);
+    if (status == DL_OK && call->options->latents)
+        status = prepare_output(call->cx, call->options->latents);
     if (status == DL_OK) {
         const dl_run run = {
             .folder = call->options->output,
@@ -89,8 +109,10 @@ int command_lens(const struct invocation *call) {
             if (call->options->json)
                 printed = print_result(call, &result);
             else
-                puts(result.report);
-            status = status ? status : printed;
+                printed = print_path(call->cx, result.report);
+            status = status == DL_CANCELLED ? tell_interrupted(call, &result)
+                     : status               ? status
+                                            : printed;
         }
         dl_free(result.report);
         dl_free(result.manifest);
@@ -105,19 +127,60 @@ struct generation {
     struct session *session;
     bool one;     /* output is a file */
     cJSON *files; /* array */
+    /* --latents: all final latents until the end */
+    struct tensor *latents; /* (latents_count) */
+    char (*names)[96];
+    size_t latents_count;
 };
 
-/* The file of one picture: the output itself, or P-slug... inside it. */
+/* The file of one picture: the output itself, or P-SLUG-seed-S.png inside it. */
 static int picture_path(const struct generation *g, const dl_picture *picture, char **path) {
     const struct options *o = g->session->call->options;
-    char name[64];
+    char name[128], prompt[48];
     if (g->one) {
         *path = strdup(o->output ? o->output : "out.png");
     } else {
-        snprintf(name, sizeof name, "%zu-seed-%" PRIu64 ".png", picture->prompt, picture->seed);
+        slug(prompt, g->session->prompts.texts[picture->prompt]);
+        snprintf(name, sizeof name, "%zu-%s-seed-%" PRIu64 ".png", picture->prompt, prompt,
+                 picture->seed);
         *path = path_join(o->output ? o->output : "out", name);
     }
     return *path ? DL_OK : fail_memory(g->session->call->cx, "file name", sizeof name);
+}
+
+static int keep_latents(struct generation *g, const dl_picture *picture) {
+    dl_context *cx = g->session->call->cx;
+    dl_model_info info;
+    void *copy;
+    if (!g->latents)
+        return DL_OK;
+    dl_model_describe(g->session->model, &info);
+    struct tensor *t = &g->latents[g->latents_count];
+    char *name = g->names[g->latents_count];
+    *t = (struct tensor){
+        .name = name,
+        .dtype = DTYPE_F32,
+        .ndim = 4,
+        .shape = {1, (size_t)info.latent_channels, (size_t)(picture->height / info.latent_scale),
+                  (size_t)(picture->width / info.latent_scale)},
+    };
+    latents_name(name, g->session->prompts.count, picture->prompt, picture->layer, picture->seed);
+    DL_TRY(allocate(cx, "latents", tensor_count(t), sizeof(float), &copy));
+    t->data = memcpy(copy, picture->latents, tensor_count(t) * sizeof(float));
+    g->latents_count++;
+    return DL_OK;
+}
+
+static int report_file(struct generation *g, const dl_picture *picture, const char *path) {
+    struct session *s = g->session;
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "prompt", (double)picture->prompt);
+    cJSON_AddItemToObject(o, "seed", json_u64(picture->seed));
+    cJSON_AddItemToObject(o, "file", json_text(path));
+    cJSON_AddNumberToObject(o, "seconds", picture->seconds);
+    cJSON_AddItemToArray(g->files, o);
+    console_progress_end(&s->progress);
+    return s->call->options->json ? DL_OK : print_path(s->call->cx, path);
 }
 
 static int save(void *user, const dl_picture *picture) {
@@ -127,50 +190,74 @@ static int save(void *user, const dl_picture *picture) {
     int status = picture_path(g, picture, &path);
     if (status == DL_OK)
         status = dl_picture_write(s->call->cx, s->model, &s->inputs.options,
-                                     s->prompts.texts[picture->prompt], picture, path);
-    if (status == DL_OK) {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddNumberToObject(o, "prompt", (double)picture->prompt);
-        cJSON_AddNumberToObject(o, "seed", (double)picture->seed);
-        cJSON_AddStringToObject(o, "file", path);
-        cJSON_AddNumberToObject(o, "seconds", picture->seconds);
-        cJSON_AddItemToArray(g->files, o);
-        console_progress_end(&s->progress);
-        if (!s->call->options->json)
-            puts(path);
+                                  s->prompts.texts[picture->prompt], picture, path);
+    if (status == DL_OK)
+        status = keep_latents(g, picture);
+    if (status == DL_OK)
+        status = report_file(g, picture, path);
+    if (status == DL_OK)
         show(s, picture);
-    }
     free(path);
     return status != DL_OK || console_interrupted();
+}
+
+static int generation_begin(struct generation *g) {
+    struct session *s = g->session;
+    dl_context *cx = s->call->cx;
+    const struct options *o = s->call->options;
+    const size_t count = s->prompts.count * s->inputs.options.seed_count;
+    g->files = cJSON_CreateArray();
+    g->one = count == 1;
+    if (g->one)
+        DL_TRY(prepare_output(cx, o->output ? o->output : "out.png"));
+    else
+        DL_TRY(dir_make(cx, o->output ? o->output : "out"));
+    if (!o->latents)
+        return DL_OK;
+    s->inputs.options.keep_latents = 1;
+    DL_TRY(prepare_output(cx, o->latents));
+    DL_TRY(allocate(cx, "latents", count, sizeof *g->latents, (void **)&g->latents));
+    return allocate(cx, "latents", count, sizeof *g->names, (void **)&g->names);
+}
+
+/* What is finished is told also after an interruption. */
+static int generation_finish(struct generation *g, int status) {
+    const struct invocation *call = g->session->call;
+    int finished = DL_OK;
+    if (status != DL_OK && status != DL_CANCELLED)
+        return status;
+    if (g->latents)
+        finished = store_write(call->cx, call->options->latents, g->latents, g->latents_count, NULL);
+    if (finished == DL_OK && call->options->json) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddItemToObject(json, "images", g->files);
+        g->files = NULL;
+        finished = print_json(call, json);
+    }
+    return status == DL_CANCELLED ? fail(call->cx, status, "interrupted") : finished;
+}
+
+static void generation_free(struct generation *g) {
+    for (size_t i = 0; i < g->latents_count; i++)
+        free((void *)(uintptr_t)g->latents[i].data);
+    free(g->latents);
+    free(g->names);
+    cJSON_Delete(g->files);
 }
 
 int command_generate(const struct invocation *call) {
     struct session s;
     struct generation g = {.session = &s};
     int status = session_begin(call, &s);
-    if (status == DL_OK) {
-        const char *output = call->options->output;
-        g.files = cJSON_CreateArray();
-        g.one = s.prompts.count == 1 && s.inputs.options.seed_count == 1;
-        if (g.one && output && dir_exists(output))
-            status =
-                fail(call->cx, DL_USAGE, "%s: is a folder; one picture goes to a file", output);
-        if (!g.one)
-            status = dir_make(call->cx, output ? output : "out");
-    }
+    if (status == DL_OK)
+        status = generation_begin(&g);
     if (status == DL_OK) {
         status = dl_generate(call->cx, s.model, &s.inputs.options,
                              (const char *const *)s.prompts.texts, s.prompts.count, save, &g);
         console_progress_end(&s.progress);
+        status = generation_finish(&g, status);
     }
-    if (g.files && call->options->json && (status == DL_OK || status == DL_CANCELLED)) {
-        cJSON *json = cJSON_CreateObject();
-        cJSON_AddItemToObject(json, "images", g.files);
-        int printed = print_json(call, json);
-        status = status ? status : printed;
-    } else {
-        cJSON_Delete(g.files);
-    }
+    generation_free(&g);
     session_end(&s);
     return status;
 }

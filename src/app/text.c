@@ -2,6 +2,8 @@
 #include "app/commands.h"
 #include "app/inputs.h"
 
+#include "lens/manifest.h"
+
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,18 +24,19 @@ static int encode_text(const struct invocation *call, dl_model *model, const dl_
                        const char *prompt) {
     const char *path = call->options->output ? call->options->output : "states.safetensors";
     dl_encoding encoding;
+    DL_TRY(prepare_output(call->cx, path));
     DL_TRY(dl_encode(call->cx, model, options, prompt, &encoding));
     int status = dl_encoding_write(call->cx, model, prompt, &encoding, path);
     if (status == DL_OK && call->options->json) {
         cJSON *json = cJSON_CreateObject();
-        cJSON_AddStringToObject(json, "file", path);
+        cJSON_AddItemToObject(json, "file", json_text(path));
         cJSON_AddNumberToObject(json, "layers", (double)encoding.layers);
         cJSON_AddNumberToObject(json, "tokens", (double)encoding.tokens);
         cJSON_AddNumberToObject(json, "hidden_size", (double)encoding.hidden_size);
         cJSON_AddNumberToObject(json, "pooled_size", (double)encoding.pooled_size);
         status = print_json(call, json);
     } else if (status == DL_OK) {
-        puts(path);
+        status = print_path(call->cx, path);
     }
     dl_encoding_free(&encoding);
     return status;

@@ -110,16 +110,13 @@ void grid_free(struct grid *grid) {
 
 /* ---- building -------------------------------------------------------------------------------- */
 
-/* A whole number of 64 bits, which a double could not hold. */
-static cJSON *json_u64(uint64_t value) {
+cJSON *json_u64(uint64_t value) {
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, value);
     return cJSON_CreateRaw(text);
 }
 
-/* A string that may come from the command line or the file system: made valid UTF-8, without
- * which the file would not be JSON. */
-static cJSON *json_text(const char *text) {
+cJSON *json_text(const char *text) {
     struct buffer b = {0};
     buffer_utf8(&b, text);
     cJSON *string = cJSON_CreateString(b.data ? b.data : "");

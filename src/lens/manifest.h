@@ -42,6 +42,11 @@ bool grid_complete(const struct grid *grid);
  * "prompt" where nothing is left. */
 void slug(char out[48], const char *prompt);
 
+/* JSON of what a double or UTF-8 may not hold: a whole number of 64 bits; a text from the command
+ * line or the file system, made valid UTF-8. */
+struct cJSON *json_u64(uint64_t value);
+struct cJSON *json_text(const char *text);
+
 /* The manifest without its pictures: schema, version, command, model, options, prompts. */
 int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
                    const dl_run *run, struct cJSON **out);

@@ -175,7 +175,7 @@ static int report_tokens(struct presentation *p, size_t prompt, struct tokens *t
                          struct report_prompt *out, char *sheet) {
     const char *text = p->grid->prompts[prompt];
     struct report_token *list = NULL;
-    DL_TRY(tokenize(p->cx, p->model->tokenizer, text, strlen(text), p->model->tokens, tokens));
+    DL_TRY(model_tokenize(p->cx, p->model, text, strlen(text), tokens));
     DL_TRY(allocate(p->cx, "tokens", tokens->count, sizeof *list, (void **)&list));
     for (size_t i = 0; i < tokens->count; i++)
         list[i] = (struct report_token){tokens->ids[i], tokens->pieces[i], is_frame(tokens, i)};

@@ -35,16 +35,19 @@ struct folder_run {
 
 /* ---- latents --------------------------------------------------------------------------------- */
 
-static void latents_name(const struct grid *grid, size_t index, char name[96]) {
-    const size_t p = index / (grid->seed_count * grid->layer_count);
-    const size_t s = index / grid->layer_count % grid->seed_count;
-    const int layer = grid_layer(grid, index % grid->layer_count);
-    int n = grid->prompt_count > 1 ? snprintf(name, 96, "prompt.%zu.", p) : 0;
+void latents_name(char out[96], size_t prompts, size_t prompt, int layer, uint64_t seed) {
+    int n = prompts > 1 ? snprintf(out, 96, "prompt.%zu.", prompt) : 0;
     if (layer < 0)
-        n += snprintf(name + n, 96 - (size_t)n, "native");
+        n += snprintf(out + n, 96 - (size_t)n, "native");
     else
-        n += snprintf(name + n, 96 - (size_t)n, "layer.%d", layer);
-    snprintf(name + n, 96 - (size_t)n, ".seed.%" PRIu64, grid->settings->seeds[s]);
+        n += snprintf(out + n, 96 - (size_t)n, "layer.%d", layer);
+    snprintf(out + n, 96 - (size_t)n, ".seed.%" PRIu64, seed);
+}
+
+static void name_latents(const struct grid *grid, size_t index, char name[96]) {
+    const size_t row = index / grid->layer_count, layer = index % grid->layer_count;
+    latents_name(name, grid->prompt_count, row / grid->seed_count, grid_layer(grid, layer),
+                 grid->settings->seeds[row % grid->seed_count]);
 }
 
 /* The latents of an earlier, interrupted part of this run; NULL if there is no such file. */
@@ -76,7 +79,7 @@ static int begin_latents(struct folder_run *r) {
     struct store *store = open_latents(r);
     for (size_t i = 0; i < grid_count(&r->grid); i++) {
         char name[96];
-        latents_name(&r->grid, i, name);
+        name_latents(&r->grid, i, name);
         const struct tensor *t = store ? store_find(store, name) : NULL;
         if (t && t->dtype == DTYPE_F32 && tensor_count(t) == r->latent_values)
             memcpy(r->latents + i * r->latent_values, t->data, r->latent_values * sizeof(float));
@@ -101,7 +104,7 @@ static int write_latents(struct folder_run *r) {
     for (size_t i = 0; i < count && status == DL_OK; i++) {
         if (!r->grid.cells[i].made)
             continue;
-        latents_name(&r->grid, i, names[n]);
+        name_latents(&r->grid, i, names[n]);
         tensors[n] = (struct tensor){
             .name = names[n],
             .dtype = DTYPE_F32,

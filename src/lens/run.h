@@ -14,6 +14,10 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
 int picture_write(dl_context *cx, const dl_model *model, const struct settings *settings,
                   const char *prompt, const dl_picture *picture, const char *path);
 
+/* Name of a picture's final latents in their file: "layer.4.seed.0", with several prompts
+ * "prompt.1.layer.4.seed.0"; the family's own conditioning is "native" in place of the layer. */
+void latents_name(char out[96], size_t prompts, size_t prompt, int layer, uint64_t seed);
+
 /* Contact sheets and index.html from the pictures in the folder. */
 int present(dl_context *cx, const dl_model *model, const struct grid *grid, const char *folder,
             const dl_run *run);
