@@ -242,16 +242,17 @@ void inputs_free(struct inputs *inputs) {
 
 int check_memory(dl_context *cx, dl_model *model, const struct options *options,
                  const dl_options *run) {
-    size_t limit;
+    size_t limit = machine_memory();
     dl_plan plan;
-    if (!options->max_memory)
-        return DL_OK;
-    DL_TRY(parse_bytes(cx, options->max_memory, &limit));
+    if (options->max_memory)
+        DL_TRY(parse_bytes(cx, options->max_memory, &limit));
     DL_TRY(dl_plan_picture(cx, model, run, &plan));
     if (plan.bytes <= limit)
         return DL_OK;
     return fail(cx, DL_FAILED,
-                "--max-memory %s: this run needs %zu MB beside the weights' file pages; a smaller "
-                "--size needs less",
-                options->max_memory, plan.bytes / 1000000 + 1);
+                "%s%s: this run needs %zu MB beside the weights' file pages%s; a smaller --size "
+                "needs less",
+                options->max_memory ? "--max-memory " : "memory",
+                options->max_memory ? options->max_memory : "", plan.bytes / 1000000 + 1,
+                options->max_memory ? "" : ", more than this machine has");
 }

@@ -25,7 +25,8 @@ int inputs_read(dl_context *cx, const dl_model *model, const struct options *opt
                 struct inputs *out);
 void inputs_free(struct inputs *inputs);
 
-/* --max-memory: DL_FAILED, before work starts, if the plan of the run needs more. */
+/* DL_FAILED, before work starts, if the plan of the run needs more than --max-memory, or than the
+ * machine has. */
 int check_memory(dl_context *cx, dl_model *model, const struct options *options,
                  const dl_options *run);
 

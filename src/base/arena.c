@@ -10,6 +10,7 @@
 #include "base/context.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -72,13 +73,44 @@ size_t arena_plan_end(dl_context *cx) {
     return cx->arena.peak;
 }
 
+/* Kilobytes behind a key of /proc/meminfo. */
+static bool meminfo(const char *text, const char *key, unsigned long long *kilobytes) {
+    const char *line = strstr(text, key);
+    return line && sscanf(line + strlen(key), "%llu", kilobytes) == 1;
+}
+
+/* The start of a small file of the system, "" if it is not there. */
+static void read_start(const char *path, char *text, size_t size) {
+    FILE *file = fopen(path, "r");
+    const size_t n = file ? fread(text, 1, size - 1, file) : 0;
+    text[n] = '\0';
+    if (file)
+        fclose(file);
+}
+
+size_t machine_memory(void) {
+    static const char *const limits[] = {"/sys/fs/cgroup/memory.max",
+                                         "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    char text[4096];
+    unsigned long long memory, swap, limit, least = SIZE_MAX;
+    read_start("/proc/meminfo", text, sizeof text);
+    if (meminfo(text, "MemTotal:", &memory) && meminfo(text, "SwapTotal:", &swap))
+        least = (memory + swap) * 1024;
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        read_start(limits[i], text, sizeof text); /* "max" where there is none */
+        if (sscanf(text, "%llu", &limit) == 1 && limit > 0 && limit < least)
+            least = limit;
+    }
+    return (size_t)least;
+}
+
 int arena_reserve(dl_context *cx, const char *what) {
     struct arena *a = &cx->arena;
     size_t bytes = arena_plan_end(cx);
     if (bytes <= a->capacity)
         return DL_OK;
     arena_free(cx);
-    if (bytes > PTRDIFF_MAX)
+    if (bytes > PTRDIFF_MAX || bytes > machine_memory())
         return fail_memory(cx, what, bytes);
     void *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED)

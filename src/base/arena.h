@@ -31,8 +31,13 @@ void arena_plan(struct dl_context *cx);
 size_t arena_plan_end(struct dl_context *cx);
 
 /* Ends plan mode and makes the block at least as large as the peak counted. Pages are taken from
- * the system when first touched. DL_FAILED with `what` in the message if it cannot be had. */
+ * the system when first touched. DL_FAILED with `what` in the message if it cannot be had, or is
+ * more than the machine has: a system that promises more would kill the process later. */
 int arena_reserve(struct dl_context *cx, const char *what);
+
+/* Bytes of memory and swap that this machine (or the container's limit) has; SIZE_MAX where the
+ * system does not tell. */
+size_t machine_memory(void);
 
 /* Memory for count floats, 64-byte aligned, not zeroed. In plan mode the pointer is not NULL but
  * must not be followed. Lives until arena_release of an earlier mark. */
