@@ -22,7 +22,7 @@ import common
 import models
 
 PARTS = {"clip": ("CLIPTextModel", "CLIPTokenizer"), "t5": ("T5EncoderModel", "T5Tokenizer")}
-SAMPLER = dict(sampler="ddim", steps=20, guidance_scale=2.5)
+SAMPLER = dict(sampler="ddim", steps=20, guidance=2.5)
 
 
 def model_index(encoder: str) -> dict:
@@ -78,7 +78,7 @@ def assemble(args, encoder: str) -> None:
     for name in ("noun_frequency.json", "icon_licences.json"):
         shutil.copy(args.work / name, out)
     common.write_json(out / "model_index.json", model_index(encoder))
-    common.write_json(out / "sampler.json", SAMPLER)
+    common.write_json(out / "dlens.json", SAMPLER)
     done = {p.stem: json.loads(p.read_text()) for p in sorted((args.work / "done").glob("*.json"))}
     common.write_json(out / "training.json", dict(denoiser=json.loads((stage / "report.json").read_text()), done=done,
                                                   measured=measured(args)))

@@ -92,8 +92,8 @@ def card(args, encoder: str) -> str:
         f"- VAE: {world.RES} x {world.RES} pixels to {models.LATENT_RES} x {models.LATENT_RES} x {models.LATENT} latents.",
         f"- UNet of 8.6 M weights, v-prediction, min-SNR-5, averaged weights: {report['samples']:,} samples in "
         f"{report['seconds'] / 3600:.1f} hours of one core.",
-        f"- Best pictures in few steps: {how['sampler']}, {how['steps']} steps, guidance {how['guidance_scale']} "
-        "(`sampler.json`).", "",
+        f"- Best pictures in few steps: {how['sampler']}, {how['steps']} steps, guidance {how['guidance']} "
+        "(`dlens.json`).", "",
         "## Data",
         f"{len(world.NOUNS)} nouns with Zipf-like frequency (`noun_frequency.json`; the {len(world.RARE)} rarest count as rare), "
         f"{len(world.TINTS)} colours, {len(world.BACKS)} backgrounds, one or two things, {len(world.RELATIONS)} relations; "
