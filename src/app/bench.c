@@ -87,9 +87,9 @@ static int bench_begin(struct bench *b, struct inputs *inputs, dl_plan *plan) {
     DL_TRY(dl_plan_picture(cx, b->model, &b->options, plan));
     const int width = b->options.width ? b->options.width : b->info.width;
     const int height = b->options.height ? b->options.height : b->info.height;
-    b->w = (size_t)(width / b->info.latent_scale);
-    b->h = (size_t)(height / b->info.latent_scale);
-    const size_t values = 2 * (size_t)b->info.latent_channels * b->h * b->w;
+    b->w = (size_t)(width / b->info.noise_scale); /* of a cascade the first stage is timed */
+    b->h = (size_t)(height / b->info.noise_scale);
+    const size_t values = 2 * (size_t)b->info.noise_channels * b->h * b->w;
     const size_t states = 2 * (size_t)b->info.tokens * (size_t)b->info.hidden_size;
     const size_t scale = (size_t)b->info.latent_scale;
     DL_TRY(allocate(cx, "latents", values, sizeof(float), (void **)&b->latents));

@@ -13,6 +13,7 @@
 struct estimate {
     dl_plan plan;
     double picture_seconds, lens_seconds; /* at the speed of the machine's matrix product */
+    double stage_seconds[DL_STAGES_MAX];  /* of a cascade: its part of a picture */
 };
 
 /* Networks reach about this share of the matrix product's speed (bench/README.md). */
@@ -29,8 +30,12 @@ static int make_estimate(const struct invocation *call, dl_model *model, struct 
     if (status == DL_OK)
         status = dl_measure_speed(call->cx, &speed);
     if (status == DL_OK) {
-        const double picture = out->plan.step * info.steps + out->plan.decode;
+        const double picture = out->plan.picture;
         out->picture_seconds = picture / (speed * EFFICIENCY);
+        for (int i = 0; i < info.stages; i++)
+            out->stage_seconds[i] = (out->plan.stages[i].step * out->plan.stages[i].steps +
+                                     out->plan.stages[i].decode) /
+                                    (speed * EFFICIENCY);
         out->lens_seconds =
             (picture * (info.layers + 1) + 2 * out->plan.encode) / (speed * EFFICIENCY);
     }
@@ -54,13 +59,28 @@ static void print_components(const dl_model *model, int tensors) {
     dl_component c;
     for (size_t i = 0; dl_model_component(model, i, &c) == DL_OK; i++) {
         if (!c.file) {
-            printf("  %-13s %s\n", c.name, c.class_name);
+            printf("  %-22s %s\n", c.name, c.class_name);
             continue;
         }
-        printf("  %-13s %-22s %9.2f M parameters, %s, %.1f MB\n", c.name, c.class_name,
+        printf("  %-22s %-22s %9.2f M parameters, %s, %.1f MB\n", c.name, c.class_name,
                (double)c.parameters / 1e6, c.dtype ? c.dtype : "-", (double)c.bytes / 1e6);
         if (tensors)
             print_tensors(model, i);
+    }
+}
+
+/* What each stage of a cascade is, and its share of the time. */
+static void print_stages(const dl_model *model, const struct estimate *e) {
+    dl_stage s;
+    for (size_t i = 0; dl_model_stage(model, i, &s) == DL_OK; i++) {
+        char seconds[48];
+        duration_text(seconds, sizeof seconds, e->stage_seconds[i]);
+        printf("  %-13s %s, %d x %d pixels: %s, %d steps, guidance %g", s.name, s.pipeline, s.width,
+               s.height, s.sampler, s.steps, s.guidance);
+        if (s.noise_level >= 0)
+            printf(", noise level %d", s.noise_level);
+        printf("\n%16s%.2f GFLOP a step, about %s a picture; %s\n", "",
+               2e-9 * e->plan.stages[i].step, seconds, s.path);
     }
 }
 
@@ -75,9 +95,13 @@ static void print_text(const struct invocation *call, const dl_model *model,
     printf("  family        %s\n", m.family);
     printf("  encoder       %s: %d layers (hidden states 0 to %d), %d tokens x %d\n", m.encoder,
            m.layers, m.layers, m.tokens, m.hidden_size);
-    printf("  pictures      %d x %d pixels, latents %d x %d x %d\n", m.width, m.height,
-           m.latent_channels, m.height / m.latent_scale, m.width / m.latent_scale);
-    printf("  settings      %s, %d steps, guidance %g\n", m.sampler, m.steps, m.guidance);
+    if (m.stages)
+        print_stages(model, e);
+    else
+        printf("  pictures      %d x %d pixels, latents %d x %d x %d\n", m.width, m.height,
+               m.latent_channels, m.height / m.latent_scale, m.width / m.latent_scale);
+    if (!m.stages)
+        printf("  settings      %s, %d steps, guidance %g\n", m.sampler, m.steps, m.guidance);
     print_components(model, call->options->tensors);
     printf("  memory        %.0f MB beside the weights' file pages\n",
            (double)e->plan.bytes / 1e6 + 1);
@@ -123,6 +147,28 @@ static cJSON *components_json(const dl_model *model, int tensors) {
     return list;
 }
 
+static cJSON *stages_json(const dl_model *model, const struct estimate *e) {
+    cJSON *list = cJSON_CreateArray();
+    dl_stage s;
+    for (size_t i = 0; dl_model_stage(model, i, &s) == DL_OK; i++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "name", s.name);
+        cJSON_AddStringToObject(o, "pipeline", s.pipeline);
+        cJSON_AddStringToObject(o, "path", s.path);
+        cJSON_AddNumberToObject(o, "width", s.width);
+        cJSON_AddNumberToObject(o, "height", s.height);
+        cJSON_AddStringToObject(o, "sampler", s.sampler);
+        cJSON_AddNumberToObject(o, "steps", s.steps);
+        cJSON_AddNumberToObject(o, "guidance", s.guidance);
+        cJSON_AddNumberToObject(o, "noise_level", s.noise_level);
+        cJSON_AddNumberToObject(o, "step_flop", 2 * e->plan.stages[i].step);
+        cJSON_AddNumberToObject(o, "decode_flop", 2 * e->plan.stages[i].decode);
+        cJSON_AddNumberToObject(o, "picture_seconds", e->stage_seconds[i]);
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
 static int print_object(const struct invocation *call, const dl_model *model,
                         const struct estimate *e) {
     dl_model_info m;
@@ -141,6 +187,8 @@ static int print_object(const struct invocation *call, const dl_model *model,
     cJSON_AddStringToObject(o, "sampler", m.sampler);
     cJSON_AddNumberToObject(o, "steps", m.steps);
     cJSON_AddNumberToObject(o, "guidance", m.guidance);
+    if (m.stages)
+        cJSON_AddItemToObject(o, "stages", stages_json(model, e));
     cJSON_AddItemToObject(o, "components", components_json(model, call->options->tensors));
     cJSON_AddNumberToObject(o, "memory_bytes", (double)e->plan.bytes);
     cJSON_AddNumberToObject(o, "encode_flop", 2 * e->plan.encode);

@@ -79,21 +79,38 @@ static int consider(dl_context *cx, const char *parent, const char *name, int ra
     return DL_OK;
 }
 
+/* Splits a folder's path into what stands before its name, and the name: as it was written, if it
+ * ends in a name, else ("." or "..") as the file system has it. Both in *path; NULL where that
+ * fails. */
+static char *split_path(char **path) {
+    size_t length = strlen(*path);
+    while (length > 1 && (*path)[length - 1] == '/')
+        (*path)[--length] = '\0';
+    const char *name = strrchr(*path, '/') ? strrchr(*path, '/') + 1 : *path;
+    if (strspn(name, ".") == strlen(name) || name == *path) {
+        char *real = realpath(*path, NULL);
+        free(*path);
+        *path = real;
+    }
+    char *slash = *path ? strrchr(*path, '/') : NULL;
+    if (!slash || !slash[1])
+        return NULL;
+    *slash = '\0';
+    return slash + 1;
+}
+
 int sibling_find(dl_context *cx, const char *path, int number, const char *pipeline,
                  const char *other, char **out) {
-    char *parent = realpath(path, NULL); /* so that "." and links have a name */
-    char *slash = parent ? strrchr(parent, '/') : NULL;
+    char *parent = strdup(path);
     int status = DL_OK, best_rank = 0;
     *out = NULL;
-    if (!slash || !slash[1]) {
-        free(parent);
-        return DL_OK;
-    }
-    *slash = '\0';
-    DIR *folder = opendir(parent[0] ? parent : "/");
+    if (!parent)
+        return fail_memory(cx, path, strlen(path));
+    const char *first = split_path(&parent);
+    DIR *folder = first ? opendir(parent[0] ? parent : "/") : NULL;
     for (const struct dirent *e = folder ? readdir(folder) : NULL; e && status == DL_OK;
          e = readdir(folder)) {
-        int rank = sibling_rank(slash + 1, e->d_name, number);
+        int rank = sibling_rank(first, e->d_name, number);
         if (!rank && other && strcmp(e->d_name, other) == 0)
             rank = 1;
         status = consider(cx, parent, e->d_name, rank, pipeline, out, &best_rank);

@@ -1,0 +1,65 @@
+#!/bin/sh
+# A pixel cascade on the command line: stages found, given and missing. Prints `ok NAME` or
+# `not ok NAME`.
+cd "$(dirname "$0")/../.." || exit 1
+dlens=${DLENS:-./dlens}
+case $dlens in /*) ;; *) dlens=$PWD/$dlens ;; esac
+data=$PWD/tests/data/if-cascade
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+unset DLENS_MODEL DLENS_ISA
+cp -R "$data/IF-I-T-v1.0" alone
+
+ok() { # name, condition...
+    name=$1
+    shift
+    if "$@" > /dev/null 2>&1; then echo "ok $name"; else echo "not ok $name"; fi
+}
+
+status() { # name, expected status, text that standard error must hold, arguments...
+    name=$1
+    expected=$2
+    text=$3
+    shift 3
+    "$dlens" "$@" > out 2> err < /dev/null
+    got=$?
+    if [ $got -eq "$expected" ] && { [ -z "$text" ] || grep -qF -e "$text" err; }; then
+        echo "ok $name"
+    else
+        echo "not ok $name"
+        echo "# exit $got, expected $expected; message: $(head -c 300 err)"
+    fi
+}
+
+one="-m $data/IF-I-T-v1.0"
+fast="--steps 1 -q"
+
+status inspect 0 "" inspect "$data/IF-I-T-v1.0"
+ok inspect_lists_stages sh -c 'grep -q "stage 1 .*IFPipeline, 16 x 16" out && grep -q "stage 2 .*32 x 32.*noise level 250" out && grep -q "stage 3 .*128 x 128" out'
+status inspect_json 0 "" inspect "$data/IF-I-T-v1.0" --json --stages 2
+ok inspect_json_lists_stages grep -q '"stages":\[{"name":"stage 1".*"noise_level":250' out
+status tokenize 0 "" tokenize " A RED cat " $one --json
+cp out upper
+status tokenize_lower 0 "" tokenize "a red cat" $one --json
+ok prompts_are_lowered_and_stripped cmp out upper
+
+status all_stages 0 "" lens "a red cat" $one $fast -l last -o all
+ok all_stages_are_recorded grep -q '"stable-diffusion-x4-upscaler\|stable-diffusion-x4-upscaler"' all/manifest.json
+status first_stage 0 "" lens "a red cat" $one $fast -l 0,4 -o first --stages 1 --latents first.safetensors
+ok pixels_are_written sh -c 'head -c 400 first.safetensors | grep -q "\[1,3,16,16\]"'
+status first_stage_again 0 "2 pictures were there, 0 made" lens "a red cat" $one --steps 1 -l 0,4 -o first --stages 1 --latents first.safetensors
+status other_stages_are_other_settings 2 "other settings" lens "a red cat" $one $fast -l 0,4 -o first --stages 2
+status size_of_the_last_stage 0 "" lens "a red cat" $one $fast -l 4 -o wide --stages 2 --size 48x32
+status size_that_no_stage_makes 2 "multiples of 4" lens "a red cat" $one $fast -o odd --stages 2 --size 34x32
+status list_of_timesteps 0 "" generate "a red cat" $one -q --stages 1 --timesteps fast27 -o list.png
+status unknown_list 2 "fast27" generate "a red cat" $one -q --timesteps fast26
+
+status no_stage_beside 3 "--stage2" lens "a red cat" -m alone $fast --stages 2 -o none
+status one_stage_alone 0 "" lens "a red cat" -m alone $fast -l last -o alone-1
+status second_stage_given 0 "" lens "a red cat" -m alone $fast -l last -o alone-2 --stage2 "$data/IF-II-T-v1.0"
+status third_without_second 3 "stage 2 is missing" inspect alone --stage3 "$data/stable-diffusion-x4-upscaler"
+status stage_that_is_none 3 "IFSuperResolutionPipeline" inspect alone --stage2 "$data/stable-diffusion-x4-upscaler"
+status stages_out_of_range 2 "--stages" inspect alone --stages 4
+status stages_of_no_cascade 2 "cascade" inspect "$data/../tiny-sd1" --stages 2
+status bench 0 "" bench $one --repeats 1
