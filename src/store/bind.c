@@ -114,8 +114,10 @@ static void complain(struct binder *b, const char *format, ...) {
     int n = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     size_t used = strlen(b->report);
-    if (n > 0 && b->failures < NAMES_SHOWN && used + strlen(line) + 3 < sizeof b->report)
-        snprintf(b->report + used, sizeof b->report - used, "%s%s", used ? "; " : "", line);
+    if (n > 0 && b->failures < NAMES_SHOWN && used + strlen(line) + 3 < sizeof b->report) {
+        strcat(b->report, used ? "; " : "");
+        strcat(b->report, line);
+    }
     b->failures++;
 }
 
