@@ -21,7 +21,7 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pro
 # on the compiler.
 DEFS    := -Iinclude -Isrc -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DUTF8PROC_EXPORTS
 BASE     = -std=c99 -fPIC -fvisibility=hidden -ffp-contract=off $(WARN) $(DEFS) $(EXTRA) -MMD -MP
-LIBS    := -lcjson -lutf8proc -lz -lm
+LIBS    := -lcjson -lutf8proc -lz -lm -ldl
 ifeq ($(OMP),1)
 EXTRA   += -fopenmp
 LIBS    += -fopenmp
@@ -76,7 +76,7 @@ $(BUILD)/obj/%.o: src/%.c
 	$(Q)$(CC) $(BASE) $(CFLAGS) $(ISA_FLAGS) -c -o $@ $<
 
 # Where bundled models lie once installed.
-$(BUILD)/obj/family/model.o: DEFS += -DDLENS_DATADIR='"$(PREFIX)/share/dlens"'
+$(BUILD)/obj/family/bundled.o: DEFS += -DDLENS_DATADIR='"$(PREFIX)/share/dlens"'
 
 # Debian compiles lodepng as C++: one file of forwards (see its head), or a lodepng.c of your own.
 ifeq ($(LODEPNG_SRC),)

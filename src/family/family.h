@@ -125,6 +125,9 @@ extern const struct family family_stable_diffusion, family_deepfloyd_if;
  * pipeline has none ([null, null] or no entry). */
 const char *index_class(const struct config *index, const char *name);
 
+/* The folder of a bundled model, to be freed by the caller; NULL if there is none of this name. */
+char *bundled_model(const char *name);
+
 /* Notes a component for inspection. */
 int model_add_component(dl_context *cx, dl_model *model, const char *name, const char *class_name,
                         const struct store *store);

@@ -7,7 +7,6 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct family *const families[] = {&family_stable_diffusion, &family_deepfloyd_if};
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
@@ -34,48 +33,13 @@ int model_add_component(dl_context *cx, dl_model *model, const char *name, const
     return DL_OK;
 }
 
-/* ---- where bundled models are ---------------------------------------------------------------- */
-
-/* DIR/MODEL if it is a model's folder, else NULL. */
-static char *model_in(const char *dir, const char *name) {
-    char *path = path_join(dir, name);
-    char *index = path ? path_join(path, "model_index.json") : NULL;
-    bool found = index && file_exists(index);
-    free(index);
-    if (found)
-        return path;
-    free(path);
-    return NULL;
-}
-
-/* A bundled model by its name: in $DLENS_WEIGHTS, beside the program (weights/ of a source tree,
- * ../share/dlens/weights of an installed one, so that an installation can be moved), and where
- * `make install` put it. */
-static char *find_bundled(const char *name) {
-    const char *variable = getenv("DLENS_WEIGHTS");
-    char *found = variable ? model_in(variable, name) : NULL;
-    char program[4096];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (!found && length > 0) {
-        static const char *const relative[] = {"weights", "../weights", "../share/dlens/weights"};
-        program[length] = '\0';
-        char *slash = strrchr(program, '/');
-        if (slash)
-            *slash = '\0';
-        for (size_t i = 0; !found && slash && i < sizeof relative / sizeof relative[0]; i++) {
-            char *dir = path_join(program, relative[i]);
-            found = dir ? model_in(dir, name) : NULL;
-            free(dir);
-        }
-    }
-    return found ? found : model_in(DLENS_DATADIR "/weights", name);
-}
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* The folder that `path` means: itself, or the bundled model of this name. */
 static int locate(dl_context *cx, const char *path, char **out) {
     *out = NULL;
     if (!dir_exists(path) && !file_exists(path) && path[0] && !strchr(path, '/'))
-        *out = find_bundled(path);
+        *out = bundled_model(path);
     if (*out)
         return DL_OK;
     if (file_exists(path))
@@ -89,8 +53,6 @@ static int locate(dl_context *cx, const char *path, char **out) {
     *out = strdup(path);
     return *out ? DL_OK : fail_memory(cx, path, strlen(path) + 1);
 }
-
-/* ---- opening --------------------------------------------------------------------------------- */
 
 static int open_text(dl_context *cx, dl_model *model, const struct config *index) {
     const char *tokenizer = index_class(index, "tokenizer");
