@@ -12,6 +12,8 @@ if [ -z "$DLENS_PYTHON" ] && [ ! -f "$root/.venv-conformance/complete" ]; then
     echo "conformance: making $root/.venv-conformance" >&2
     python3 -m venv "$root/.venv-conformance"
     "$python" -m pip install --quiet --requirement "$here/requirements.txt"
+    # Only CLIP's merges are read from it; what it depends on (torchvision) may not fit this torch.
+    "$python" -m pip install --quiet --no-deps --requirement "$here/requirements-no-deps.txt"
     touch "$root/.venv-conformance/complete"
 fi
 exec "$python" "$here/conformance.py" --work "${DLENS_CONFORMANCE:-$root/build/conformance}" "$@"
