@@ -2,7 +2,8 @@
 #
 # Variables: CC=gcc|clang  OMP=1|0 (OpenMP)  SANITIZE=address,undefined
 #            BUILD=folder of objects  PREFIX, DESTDIR (install)
-#            LODEPNG_SRC=a lodepng.c of your own, where the distribution has no liblodepng
+#            LODEPNG_SRC=a lodepng.cpp of your own (lodepng.h beside it), where the distribution
+#            has no liblodepng
 
 ifeq ($(origin CC),default)
 CC      := gcc
@@ -43,6 +44,8 @@ TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/test_*.
 
 ifeq ($(LODEPNG_SRC),)
 LIBS    += -llodepng -lstdc++
+else
+DEFS    += -I$(patsubst %/,%,$(dir $(LODEPNG_SRC)))
 endif
 
 # Where program and libraries are put: the folder itself, or with another BUILD that folder.
@@ -70,22 +73,32 @@ $(BUILD)/obj/kernels/avx2.o:   ISA_FLAGS := -mavx2 -mfma -mf16c
 $(BUILD)/obj/kernels/avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-$(BUILD)/obj/%.o: src/%.c
+$(BUILD)/obj/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(BASE) $(CFLAGS) $(ISA_FLAGS) -c -o $@ $<
+	$(Q)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(ISA_FLAGS) -c -o $@ $<
 
 # Where bundled models lie once installed.
-$(BUILD)/obj/family/bundled.o: DEFS += -DDLENS_DATADIR='"$(PREFIX)/share/dlens"'
+DATADIR := $(PREFIX)/share/dlens
+$(BUILD)/obj/family/bundled.o: DEFS += -DDLENS_DATADIR='"$(DATADIR)"'
+$(BUILD)/obj/family/bundled.o: $(BUILD)/datadir
 
-# Debian compiles lodepng as C++: one file of forwards (see its head), or a lodepng.c of your own.
+# What objects are made with, kept in files that change when it changes: all is then made anew.
+$(BUILD)/flags:   STAMP := $(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(LODEPNG_SRC)
+$(BUILD)/datadir: STAMP := $(DATADIR)
+$(BUILD)/flags $(BUILD)/datadir: FORCE
+	@mkdir -p $(@D)
+	@echo '$(STAMP)' | cmp -s - $@ || echo '$(STAMP)' > $@
+FORCE:
+
+# Debian compiles lodepng as C++: one file of forwards (see its head), or a source of your own.
 ifeq ($(LODEPNG_SRC),)
-$(BUILD)/obj/out/lodepng_c.o: src/out/lodepng_c.cpp
+$(BUILD)/obj/out/lodepng_c.o: src/out/lodepng_c.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CXX) -fPIC -O2 -Wall -Wextra -Isrc -MMD -MP -c -o $@ $<
 else
-$(BUILD)/obj/out/lodepng_c.o: $(LODEPNG_SRC)
+$(BUILD)/obj/out/lodepng_c.o: $(LODEPNG_SRC) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -fPIC -O2 -x c -c -o $@ $<
@@ -104,11 +117,11 @@ $(TOP)/libdlens.a: $(LIBOBJ)
 
 $(TOP)/libdlens.so: $(LIBOBJ)
 	$(call say,LD)
-	$(Q)$(CC) -shared -Wl,-soname,libdlens.so.0 -o $@ $(LIBOBJ) $(LIBS)
+	$(Q)$(CC) -shared -Wl,-soname,libdlens.so.0 $(LDFLAGS) -o $@ $(LIBOBJ) $(LIBS)
 
 $(PROGRAM): $(APPOBJ) $(LIBOBJ)
 	$(call say,LD)
-	$(Q)$(CC) -o $@ $(APPOBJ) $(LIBOBJ) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(APPOBJ) $(LIBOBJ) $(LIBS)
 
 # ---- tests ---------------------------------------------------------------------------------
 
@@ -116,13 +129,13 @@ $(PROGRAM): $(APPOBJ) $(LIBOBJ)
 $(BUILD)/tests/%: tests/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(BASE) -Itests $(CFLAGS) -o $@ $< $(LIBOBJ) $(LIBS) -lcmocka
+	$(Q)$(CC) $(BASE) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIBOBJ) $(LIBS) -lcmocka
 
 # Times single kernels: see bench/README.md.
 $(BUILD)/bench/kernels: bench/kernels.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(BASE) $(CFLAGS) -o $@ $< $(LIBOBJ) $(LIBS)
+	$(Q)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIBOBJ) $(LIBS)
 
 test: all $(TESTS)
 	@BUILD=$(BUILD) DLENS=$(PROGRAM) tests/run
@@ -134,7 +147,7 @@ demo:
 	@tools/demo
 
 bench: all
-	./dlens bench
+	$(PROGRAM) bench
 
 conformance: all
 	tools/reference/conformance.sh
@@ -147,25 +160,25 @@ asan:
 DEST := $(DESTDIR)$(PREFIX)
 
 install: all
-	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/include $(DEST)/share/dlens
-	install -m 755 dlens $(DEST)/bin/dlens
-	install -m 644 libdlens.a $(DEST)/lib/libdlens.a
-	install -m 755 libdlens.so $(DEST)/lib/libdlens.so.0
-	ln -sf libdlens.so.0 $(DEST)/lib/libdlens.so
-	install -m 644 include/dlens.h $(DEST)/include/dlens.h
-	cp -R weights $(DEST)/share/dlens/
+	install -d "$(DEST)/bin" "$(DEST)/lib/pkgconfig" "$(DEST)/include" "$(DEST)/share/dlens"
+	install -m 755 $(PROGRAM) "$(DEST)/bin/dlens"
+	install -m 644 $(TOP)/libdlens.a "$(DEST)/lib/libdlens.a"
+	install -m 755 $(TOP)/libdlens.so "$(DEST)/lib/libdlens.so.0"
+	ln -sf libdlens.so.0 "$(DEST)/lib/libdlens.so"
+	install -m 644 include/dlens.h "$(DEST)/include/dlens.h"
+	cp -R weights "$(DEST)/share/dlens/"
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
 	    'Name: dlens' 'Description: the Diffusion Lens' 'Version: $(VERSION)' \
 	    'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -ldlens' 'Libs.private: $(LIBS)' \
-	    > $(DEST)/lib/pkgconfig/dlens.pc
+	    > "$(DEST)/lib/pkgconfig/dlens.pc"
 
 uninstall:
-	rm -rf $(DEST)/bin/dlens $(DEST)/lib/libdlens.* $(DEST)/include/dlens.h \
-	    $(DEST)/share/dlens $(DEST)/lib/pkgconfig/dlens.pc
+	rm -rf "$(DEST)/bin/dlens" "$(DEST)"/lib/libdlens.* "$(DEST)/include/dlens.h" \
+	    "$(DEST)/share/dlens" "$(DEST)/lib/pkgconfig/dlens.pc"
 
--include $(patsubst %.o,%.d,$(LIBOBJ) $(APPOBJ)) $(TESTS:=.d)
+-include $(patsubst %.o,%.d,$(LIBOBJ) $(APPOBJ)) $(TESTS:=.d) $(BUILD)/bench/kernels.d
 
 clean:
-	rm -rf $(BUILD) dlens libdlens.a libdlens.so
+	rm -rf $(BUILD) $(PROGRAM) $(TOP)/libdlens.a $(TOP)/libdlens.so
 
-.PHONY: all test demo bench conformance asan install uninstall clean
+.PHONY: all test demo bench conformance asan install uninstall clean FORCE
