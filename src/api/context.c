@@ -10,11 +10,19 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 enum { THREADS_MAX = 1024 };
 
+/* The cores that this process may run on. */
 static int all_cores(void) {
+#ifdef _OPENMP
+    const long cores = omp_get_num_procs();
+#else
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
     return cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : (int)cores;
 }
 
