@@ -5,6 +5,7 @@
 #include "out/term.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,11 +120,8 @@ void console_progress_begin(struct console_progress *p, const struct options *op
             (strcmp(mode, "auto") == 0 && !options->quiet && is_terminal());
 }
 
-/* The part of the running picture that is done; decoding counts as one step more, encoding, of many
- * prompts at once, not at all. */
+/* The part of the running picture that is done; decoding counts as one step more. */
 static double fraction(const dl_progress *g) {
-    if (!g->steps || strcmp(g->stage, "encode") == 0)
-        return 0;
     return (double)g->step / (double)(g->steps + 1);
 }
 
@@ -137,32 +135,44 @@ static bool is_utf8(void) {
     return false;
 }
 
+static void name_picture(char out[64], int layer, uint64_t seed) {
+    if (layer < 0)
+        snprintf(out, 64, "native, seed %" PRIu64, seed);
+    else
+        snprintf(out, 64, "layer %d, seed %" PRIu64, layer, seed);
+}
+
+/* What a line says of the running picture; encoding, of many prompts at once, belongs to none. */
+static struct progress_line describe(const dl_progress *g, double elapsed, char detail[64]) {
+    struct progress_line line = {
+        .stage = g->stage,
+        .step = g->step,
+        .steps = g->steps,
+        .seconds_left = -1,
+        .ascii = !is_utf8(),
+    };
+    if (strcmp(g->stage, "encode") == 0)
+        return line;
+    name_picture(detail, g->layer, g->seed);
+    line.detail = detail;
+    line.image = g->image;
+    line.images = g->images;
+    line.seconds_left =
+        seconds_left(elapsed, (double)g->image + fraction(g), (double)g->images);
+    return line;
+}
+
 int console_progress(void *user, const dl_progress *g) {
     struct console_progress *p = user;
-    char line[512], detail[64];
+    char text[512], detail[64];
     const bool terminal = is_terminal();
     const double t = now(), pause = terminal ? 0.05 : 1;
     const bool due = !p->shown || t - p->last_draw >= pause || (terminal && g->step == g->steps);
     if (!p->on || !due || console_interrupted())
         return console_interrupted();
-    if (g->layer < 0)
-        snprintf(detail, sizeof detail, "native, seed %llu", (unsigned long long)g->seed);
-    else
-        snprintf(detail, sizeof detail, "layer %d, seed %llu", g->layer,
-                 (unsigned long long)g->seed);
-    const struct progress_line text = {
-        .stage = g->stage,
-        .detail = detail,
-        .step = g->step,
-        .steps = g->steps,
-        .image = g->image,
-        .images = g->images,
-        .seconds_left =
-            seconds_left(t - p->start, (double)g->image + fraction(g), (double)g->images),
-        .ascii = !is_utf8(),
-    };
-    progress_text(line, sizeof line, terminal_columns(STDERR_FILENO) - 1, &text);
-    fprintf(stderr, terminal ? "\r\033[K%s" : "%s\n", line);
+    const struct progress_line line = describe(g, t - p->start, detail);
+    progress_text(text, sizeof text, terminal_columns(STDERR_FILENO) - 1, &line);
+    fprintf(stderr, terminal ? "\r\033[K%s" : "%s\n", text);
     fflush(stderr);
     p->shown = true;
     p->last_draw = t;
@@ -184,14 +194,11 @@ static const char *lookup(void *user, const char *name) {
 
 int console_show(dl_context *cx, const dl_picture *picture) {
     struct buffer text = {0};
+    char name[64];
     const int columns = terminal_columns(STDOUT_FILENO);
     clear_line();
-    if (picture->layer < 0)
-        buffer_format(&text, "prompt %zu, native, seed %llu\n", picture->prompt,
-                      (unsigned long long)picture->seed);
-    else
-        buffer_format(&text, "prompt %zu, layer %d, seed %llu\n", picture->prompt, picture->layer,
-                      (unsigned long long)picture->seed);
+    name_picture(name, picture->layer, picture->seed);
+    buffer_format(&text, "prompt %zu, %s\n", picture->prompt, name);
     int status = term_picture(cx, &text, term_detect(lookup, NULL), picture->rgb, picture->width,
                               picture->height, columns < 64 ? columns : 64);
     if (status == DL_OK)

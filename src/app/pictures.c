@@ -78,7 +78,7 @@ static int print_result(const struct invocation *call, const dl_run_result *resu
 /* What is said after an interruption: what is there, and how to go on. */
 static int tell_interrupted(const struct invocation *call, const dl_run_result *result) {
     return fail(call->cx, DL_CANCELLED,
-                "interrupted: %zu pictures are finished; the same command makes the rest",
+                "interrupted; pictures finished: %zu; the same command makes the rest",
                 result->made + result->found);
 }
 
@@ -104,8 +104,8 @@ int command_lens(const struct invocation *call) {
         if (result.report) {
             int printed = DL_OK;
             if (result.found && !call->options->json && !call->options->quiet)
-                fprintf(stderr, "dlens: %zu pictures were there, %zu made now\n", result.found,
-                        result.made);
+                fprintf(stderr, "dlens: %zu of the pictures were there, %zu made now\n",
+                        result.found, result.made);
             if (call->options->json)
                 printed = print_result(call, &result);
             else

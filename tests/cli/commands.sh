@@ -36,6 +36,10 @@ status() { # name, expected status, text that standard error must hold, argument
 status usage_without_arguments 2 "usage:"
 status help 0 "" --help
 ok help_lists_commands grep -q "generate" out
+status help_of_a_command 0 "" help generate
+status help_of_nothing 2 "no such command" help nothing
+for command in lens generate encode tokenize inspect bench; do "$dlens" $command --help; done > help
+ok help_fits_80_columns sh -c '! grep -Eq ".{81}| $" help'
 status version 0 "" --version
 ok version_names_the_build grep -Eq "^dlens [0-9.]+ \(.*(ref|avx2|avx512|neon)\)" out
 for command in lens generate encode tokenize inspect bench; do
@@ -51,9 +55,11 @@ ok lens_makes_the_sheet test -s run/sheet.png
 ok lens_makes_the_manifest grep -q '"complete":[[:space:]]*true' run/manifest.json
 ok report_needs_no_network sh -c '! grep -Eq "(src|href)=\"?https?://[^\"]*\.(js|css|png)" run/index.html'
 status lens_again_remakes_nothing 0 "" lens "a dog" -m "$tiny" --steps 1 --size 64x64 -l 0,2:,-1 --seeds 2 -o run
-ok lens_says_what_it_found grep -q "8 pictures were there, 0 made" err
+ok lens_says_what_it_found grep -q "8 of the pictures were there, 0 made" err
 status lens_of_other_settings 2 "other settings" lens "a dog" -m "$tiny" $fast -l 1 -o run
 status lens_overwrites 0 "" lens "a dog" -m "$tiny" $fast -l 1 -o run --overwrite
+status lens_by_a_long_way 0 "" lens "a dog" -m "$tiny/../tiny-sd1/" $fast -l 1 -o ./run/
+ok long_way_remade_nothing grep -q '"complete":[[:space:]]*true' run/manifest.json
 status short_form 0 "" "a dog" -m "$tiny" $fast -l last
 ok default_folder_is_the_slug test -s lens-out/a-dog/index.html
 status default_folder_counts_on 0 "" "a dog" -m "$tiny" $fast -l 0
@@ -65,6 +71,8 @@ status json 0 "" lens "a dog" -m "$tiny" $fast -l last -o run2 --json
 ok json_is_one_object grep -q '^{.*"report":"run2/index.html".*}$' out
 DLENS_MODEL=$tiny "$dlens" lens "a dog" $fast -l last -o env > out 2> err
 ok model_from_the_environment [ -s env/index.html ]
+status json_of_a_large_seed 0 "" lens "a dog" -m "$tiny" $fast -l last -s 18446744073709551615 -o run3 --json
+ok json_keeps_the_seed grep -q '"seed":18446744073709551615,' out
 status skip_layer 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-layer 2 -o skip
 status norm_none 0 "" lens "a dog" -m "$tiny" $fast -l 1 --norm none -o norm
 status native 0 "" lens "a dog" -m "$tiny" $fast -l last --native -o native
@@ -78,11 +86,19 @@ status lens_last 0 "" lens "a dog" -m "$tiny" $fast -s 3 -l last -o last
 ok last_layer_is_generate cmp dog.png last/0-a-dog/seed-3/layer-04.png
 status generate_several 0 "" generate "a dog" "a cat" -m "$tiny" $fast --seeds 2 -o many
 ok generate_fills_a_folder [ "$(ls many | wc -l)" -eq 4 ]
+ok generate_names_its_pictures test -s many/1-a-cat-seed-1.png
+status generate_makes_folders 0 "" generate "a dog" -m "$tiny" $fast -o deep/er/dog.png
+status generate_latents 0 "" generate "a dog" "a cat" -m "$tiny" $fast -o lats --latents lats/l.safetensors
+ok generate_latents_names grep -aq '"prompt.1.layer.4.seed.0"' lats/l.safetensors
+status generate_json 0 "" generate "a dog" -m "$tiny" $fast -s 18446744073709551615 -o dog2.png --json
+ok generate_json_keeps_the_seed grep -q '"seed":18446744073709551615,"file":"dog2.png"' out
 status generate_into_a_folder 2 "is a folder" generate "a dog" -m "$tiny" $fast -o many
 
 # ---- latents and noise
 status latents 0 "" lens "a dog" -m "$tiny" $fast -l 0,-1 -o lat --latents lat.safetensors
 ok latents_are_there grep -aq 'layer.4.seed.0' lat.safetensors
+status latents_into_a_folder 2 "is a folder" lens "a dog" -m "$tiny" $fast -o lat2 --latents many
+ok latents_are_checked_first [ ! -e lat2 ]
 status noise_of_wrong_kind 2 "noise" lens "a dog" -m "$tiny" $fast --noise lat.safetensors -o n
 status noise_missing 2 "none.safetensors" lens "a dog" -m "$tiny" $fast --noise none.safetensors
 
@@ -105,6 +121,10 @@ ok prompts_stdin test -s stdin/index.html
 
 # ---- odd prompts
 status invalid_utf8 2 "UTF-8" lens "$(printf 'a \377 dog')" -m "$tiny" $fast -o bad
+status invalid_negative 2 "UTF-8" lens "a dog" --negative "$(printf '\377')" -m "$tiny" $fast -o bad
+status odd_prompt 0 "" lens "$(printf 'a/../\t\033[31m\n\\"')" -m "$tiny" $fast -l last -o odd
+ok odd_prompt_stays_inside test -s odd/0-a-31m/seed-0/layer-04.png
+status prompt_like_an_option 0 "" -m "$tiny" $fast -l last -o dashes -- --steps
 status empty_prompt 0 "" lens "" -m "$tiny" $fast -l last -o emptyprompt
 head -c 1000000 /dev/zero | tr '\0' 'a' > long.txt
 status long_prompt 0 "" lens --prompts long.txt -m "$tiny" --steps 1 --size 64x64 -l last -o long
@@ -123,12 +143,15 @@ done
 for pair in "steps 0" "steps x" "steps 99999" "guidance x" "guidance -1" "size 60x64" "size 0x0" \
     "size 64" "size 99999999x8" "seed x" "seed -1" "seed 1,1" "seed 18446744073709551616" \
     "seeds 0" "sampler none" "norm some" "threads 0" "threads x" "precision f8" "eta 2" \
-    "max-memory x" "progress maybe" "encoder 0"; do
+    "max-memory x" "seeds 1000000" "progress maybe" "encoder 0"; do
     name=$(echo "$pair" | tr ' ,-' '___')
     # shellcheck disable=SC2086
     status "option_$name" 2 "" lens "a dog" -m "$tiny" --$pair -o bad
 done
 status second_encoder 2 "encoder" lens "a dog" -m "$tiny" --encoder 2 -o bad
+status empty_output 2 "empty" lens "a dog" -m "$tiny" $fast -o ""
+status empty_model 2 "empty" lens "a dog" -m "" $fast -o bad
+status too_large_for_the_machine 1 "machine" lens "a dog" -m "$tiny" --size 16384x16384 -o bad
 status max_memory 1 "needs" lens "a dog" -m "$tiny" $fast --max-memory 1k -o bad
 ok nothing_was_written [ ! -e bad ]
 
@@ -149,10 +172,18 @@ if [ -e /dev/full ]; then
     ok full_standard_output [ $? -eq 1 -a -s err ]
 fi
 
+"$dlens" tokenize "a dog" -m "$tiny" >&- 2> err
+ok closed_standard_output [ $? -eq 1 -a -s err ]
+"$dlens" lens "a dog" -m "$tiny" $fast -l last -o closed >&- 2>&- <&-
+ok closed_descriptors_get_no_files [ "$(head -c 1 closed/manifest.json)" = "{" ]
+"$dlens" inspect "$tiny" --tensors 2> err | head -n 1 > out
+ok closed_pipe_is_quiet [ ! -s err ]
+
 # ---- encode, tokenize, inspect, bench
 status encode 0 "" encode "a dog" -m "$tiny" -o states.safetensors
 ok encode_tensors grep -aq '"cond.4"' states.safetensors
 ok encode_hidden grep -aq '"hidden.0"' states.safetensors
+status encode_into_a_folder 2 "is a folder" encode "a dog" -m "$tiny" -o many
 status encode_json 0 "" encode "a dog" -m "$tiny" --json
 ok encode_json_layers grep -q '"layers":4' out
 status tokenize 0 "" tokenize "a dog" -m "$tiny" --json
@@ -181,7 +212,25 @@ wait $pid
 ok interrupted_status [ $? -eq 130 ]
 ok interrupted_is_incomplete grep -q '"complete":[[:space:]]*false' stop/manifest.json
 ok interrupted_keeps_pictures test -s stop/0-a-dog/seed-0/layer-00.png
-ok no_partial_files [ -z "$(find stop -name '.*' -type f)" ]
+ok no_partial_files [ -z "$(find stop -name '*.tmp')" ]
+ok interrupted_says_so grep -q "interrupted" err
+
+"$dlens" bench -m "$tiny" --repeats 1000 --size 256x256 > out 2> err &
+pid=$!
+sleep 1
+kill -TERM $pid
+wait $pid
+ok others_end_at_once [ $? -eq 130 ]
+
+# ---- killed in the middle: the run goes on, nothing half made is left
+"$dlens" lens "a dog" -m "$tiny" --steps 200 --size 64x64 -q -o killed --latents killed/l.safetensors > out 2> err &
+pid=$!
+sleep 1
+kill -KILL $pid
+wait $pid 2> /dev/null
+: > killed/manifest.json.99999999-0.tmp
+status killed_is_resumed 0 "" lens "a dog" -m "$tiny" --steps 200 --size 64x64 -q -o killed --latents killed/l.safetensors
+ok killed_leaves_nothing [ -z "$(find killed -name '*.tmp')" ]
 
 # ---- the bundled model is found by name from anywhere
 if [ -d "$root/weights/emoji-clip" ]; then
