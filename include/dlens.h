@@ -202,6 +202,8 @@ typedef struct dl_options {
     const char *timesteps;   /* pixel cascades: published lists of timesteps in place of steps, one
                                 name ("fast27") for all stages or one for each, joined by commas;
                                 NULL: none */
+    const char *cache;       /* folder of encodings kept from run to run, which another run takes in
+                                place of the encoder's work; NULL: none */
     int keep_latents;        /* not 0: dl_picture.latents is set */
     dl_progress_fn progress; /* NULL: none */
     void *progress_user;

@@ -406,6 +406,109 @@ static void plan_is_told(void **state) {
     close_fixture(&f);
 }
 
+/* ---- the cache ------------------------------------------------------------------------------- */
+
+/* The only file in a folder; freed by the caller. */
+static char *only_file(const char *folder) {
+    DIR *dir = opendir(folder);
+    char *path = NULL;
+    assert_non_null(dir);
+    for (const struct dirent *e = readdir(dir); e; e = readdir(dir))
+        if (e->d_name[0] != '.') {
+            assert_null(path);
+            path = path_join(folder, e->d_name);
+        }
+    closedir(dir);
+    assert_non_null(path);
+    return path;
+}
+
+/* The largest difference of the last conditioning from `expected`, which is set where it is NULL.
+ */
+static double encode_against(const struct fixture *f, const char *cache, const char *skip,
+                             dl_encoding *expected) {
+    dl_encoding e;
+    dl_options o;
+    double worst = 0;
+    dl_options_init(&o);
+    o.cache = cache;
+    o.skip_layers = skip;
+    if (dl_encode(f->cx, f->model, &o, "a red cat", &e) != DL_OK)
+        fail_msg("%s", dl_message(f->cx));
+    if (!expected->hidden) {
+        *expected = e;
+        return 0;
+    }
+    for (size_t i = 0; i < (e.layers + 1) * e.tokens * e.hidden_size; i++)
+        worst = fmax(worst, fabs((double)e.conditioning[i] - expected->conditioning[i]));
+    dl_encoding_free(&e);
+    return worst;
+}
+
+static void encodings_are_kept_and_taken(void **state) {
+    char *folder = scratch_folder(), *kept = path_join(folder, "a/b"), *file, *data = NULL;
+    struct fixture f;
+    dl_encoding plain = {0};
+    size_t size;
+    (void)state;
+    open_fixture(&f, ONE, 1);
+    encode_against(&f, NULL, NULL, &plain);
+    assert_true(encode_against(&f, kept, NULL, &plain) == 0); /* made, kept */
+    file = only_file(kept);
+    assert_true(encode_against(&f, kept, NULL, &plain) == 0); /* taken */
+    assert_int_equal(file_read(f.cx, DL_FAILED, file, 1 << 20, &data, &size), DL_OK);
+    memset(data + size - 4096, 0, 4096);
+    put_file(kept, strrchr(file, '/') + 1, data, size);
+    assert_true(encode_against(&f, kept, NULL, &plain) > 0.1); /* what is there is taken */
+    put_file(kept, strrchr(file, '/') + 1, data, size / 2);
+    assert_true(encode_against(&f, kept, NULL, &plain) == 0); /* damaged: made anew, */
+    free(file);
+    file = only_file(kept);
+    assert_true(encode_against(&f, kept, NULL, &plain) == 0); /* and taken again */
+    assert_true(encode_against(&f, kept, "2", &plain) > 0.1); /* an ablation is another encoding */
+    /* a folder that cannot be made */
+    dl_options o;
+    dl_encoding e;
+    dl_options_init(&o);
+    o.cache = file;
+    assert_int_equal(dl_encode(f.cx, f.model, &o, "a red cat", &e), DL_FAILED);
+    o.cache = "";
+    assert_int_equal(dl_encode(f.cx, f.model, &o, "a red cat", &e), DL_USAGE);
+    dl_encoding_free(&plain);
+    close_fixture(&f);
+    scratch_remove(folder);
+    free(folder);
+    free(kept);
+    free(file);
+    free(data);
+}
+
+/* Of several prompts some kept and some not: the pictures are the same. */
+static void some_encodings_are_kept(void **state) {
+    const char *prompts[] = {"a red cat", "a green tree in the rain", "blurry"};
+    struct shelf *all = calloc(1, sizeof *all), *again = calloc(1, sizeof *again);
+    char *folder = scratch_folder();
+    struct fixture f;
+    dl_options o;
+    (void)state;
+    open_fixture(&f, ONE, 2);
+    reference_options(&f, &o);
+    o.steps = 1;
+    o.layers = "2";
+    assert_int_equal(dl_lens(f.cx, f.model, &o, prompts, 3, put_on_shelf, all), DL_OK);
+    o.cache = folder;
+    assert_int_equal(dl_lens(f.cx, f.model, &o, prompts + 1, 1, put_on_shelf, again), DL_OK);
+    assert_int_equal(dl_lens(f.cx, f.model, &o, prompts, 3, put_on_shelf, again), DL_OK);
+    assert_memory_equal(again->rgb[0], all->rgb[1], SHELF_BYTES);
+    for (size_t p = 0; p < 3; p++)
+        assert_memory_equal(again->rgb[1 + p], all->rgb[p], SHELF_BYTES);
+    close_fixture(&f);
+    scratch_remove(folder);
+    free(folder);
+    free(all);
+    free(again);
+}
+
 /* ---- prompts --------------------------------------------------------------------------------- */
 
 /* Expected values are Python's. */
@@ -629,6 +732,8 @@ int main(void) {
         cmocka_unit_test(noise_is_the_first_stages),
         cmocka_unit_test(options_out_of_range),
         cmocka_unit_test(plan_is_told),
+        cmocka_unit_test(encodings_are_kept_and_taken),
+        cmocka_unit_test(some_encodings_are_kept),
         cmocka_unit_test(prompts_are_lowered_and_stripped),
         cmocka_unit_test(prompts_that_are_no_text),
         cmocka_unit_test(siblings_by_name),

@@ -118,8 +118,9 @@ static int fill_encoding(dl_context *cx, const dl_model *model, const struct set
     out->tokens = e->tokens;
     out->hidden_size = e->width;
     out->pooled_size = model->encoder->pooled_size;
-    out->hidden = encodings->hidden; /* of the one prompt; its owner changes */
-    encodings->hidden = NULL;
+    /* the states of the one prompt change their owner */
+    out->hidden = encodings->hidden ? encodings->hidden : encodings->kept;
+    encodings->hidden = encodings->kept = NULL;
     DL_TRY(allocate(cx, "conditionings", (e->layers + 1) * values, sizeof(float),
                     (void **)&out->conditioning));
     DL_TRY(allocate(cx, "token ids", e->tokens, sizeof *out->ids, (void **)&out->ids));
@@ -143,10 +144,13 @@ int dl_encode(dl_context *cx, dl_model *model, const dl_options *options, const 
               dl_encoding *out) {
     struct settings settings;
     struct encodings encodings = {0};
+    struct cache cache;
     memset(out, 0, sizeof *out);
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK)
-        status = encode_prompts(cx, model, &prompt, 1, settings.skip, NULL, &encodings);
+        status = cache_open(cx, model, settings.cache, &cache);
+    if (status == DL_OK)
+        status = encode_prompts(cx, model, &prompt, 1, settings.skip, &cache, NULL, &encodings);
     if (status == DL_OK && encodings.items->cut)
         tell(cx, DL_LOG_WARNING, "prompt: cut to %zu tokens; left out: \"%s\"", model->tokens,
              encodings.items->cut);

@@ -225,6 +225,7 @@ int inputs_read(dl_context *cx, const dl_model *model, const struct options *opt
     out->options.steps = (int)options->steps;
     out->options.sampler = options->sampler;
     out->options.timesteps = options->timesteps;
+    out->options.cache = options->cache;
     out->options.guidance = options->guidance;
     out->options.eta = options->eta;
     out->options.negative = options->negative;

@@ -21,45 +21,122 @@ static int tokenize_padded(dl_context *cx, const dl_model *model, const char *pr
     return DL_OK;
 }
 
-/* Sizes, and the memory of all. */
-static int begin(dl_context *cx, const dl_model *model, size_t count, struct encodings *out) {
-    size_t values; /* (L+1) B T D */
-    memset(out, 0, sizeof *out);
-    out->count = count;
-    DL_TRY(allocate(cx, "encodings", count, sizeof *out->items, (void **)&out->items));
+/* Floats of the states of `count` prompts, and their memory; NULL for none. */
+static int allocate_states(dl_context *cx, const dl_model *model, size_t count, float **out) {
+    size_t values; /* (L+1) count T D */
+    if (!count)
+        return DL_OK;
     if (!size_mul(model->encoder->layers + 1, count, &values) ||
         !size_mul(values, model->tokens, &values) ||
         !size_mul(values, model->encoder->hidden_size, &values))
         return fail_memory(cx, "hidden states", SIZE_MAX);
-    DL_TRY(allocate(cx, "hidden states", values, sizeof *out->hidden, (void **)&out->hidden));
-    return allocate(cx, "token ids", count * model->tokens, sizeof *out->ids, (void **)&out->ids);
+    return allocate(cx, "hidden states", values, sizeof **out, (void **)out);
 }
 
-int encode_prompts(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
-                   const unsigned char *skip, const struct encode_watch *watch,
-                   struct encodings *out) {
+static int begin(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
+                 struct encodings *out) {
+    const size_t T = model->tokens;
+    memset(out, 0, sizeof *out);
+    out->count = count;
+    DL_TRY(allocate(cx, "encodings", count, sizeof *out->items, (void **)&out->items));
+    DL_TRY(allocate(cx, "token ids", count * T, sizeof *out->ids, (void **)&out->ids));
+    DL_TRY(allocate(cx, "padding mask", count, T, (void **)&out->mask));
+    for (size_t i = 0; i < count; i++) {
+        struct encoding *e = &out->items[i];
+        e->layers = model->encoder->layers;
+        e->tokens = T;
+        e->width = model->encoder->hidden_size;
+        e->ids = out->ids + i * T;
+        DL_TRY(
+            tokenize_padded(cx, model, prompts[i], out->ids + i * T, out->mask + i * T, &e->cut));
+    }
+    return DL_OK;
+}
+
+static struct cache_key key_of(const dl_model *model, const struct encodings *e, size_t i,
+                               const unsigned char *skip) {
+    const size_t T = model->tokens;
+    return (struct cache_key){e->ids + i * T, model->mask_padding ? e->mask + i * T : NULL, skip};
+}
+
+/* Takes what the cache holds; what it does not is left without states. *missing counts that. */
+static int take_kept(dl_context *cx, const dl_model *model, const struct cache *cache,
+                     const unsigned char *skip, struct encodings *e, size_t *missing) {
+    const size_t values = model->tokens * model->encoder->hidden_size, stride = e->count * values;
+    size_t found = 0;
+    *missing = e->count;
+    if (!cache->dir)
+        return DL_OK;
+    DL_TRY(allocate_states(cx, model, e->count, &e->kept));
+    for (size_t i = 0; i < e->count; i++) {
+        const struct cache_key key = key_of(model, e, i, skip);
+        if (!cache_read(cx, cache, model, &key, e->kept + found * values, stride))
+            continue;
+        e->items[i].hidden = e->kept + found++ * values;
+        e->items[i].stride = stride;
+    }
+    *missing -= found;
+    if (!found) {
+        free(e->kept);
+        e->kept = NULL;
+    }
+    return DL_OK;
+}
+
+/* Encodes the prompts without states, `count` of them, in one pass: their ids side by side. */
+static int encode_missing(dl_context *cx, const dl_model *model, const unsigned char *skip,
+                          const struct encode_watch *watch, size_t count, struct encodings *e) {
     const size_t T = model->tokens, values = T * model->encoder->hidden_size;
-    unsigned char *mask = NULL; /* (B,T) */
-    int status = begin(cx, model, count, out);
+    int32_t *ids = NULL;
+    unsigned char *mask = NULL;
+    size_t n = 0;
+    int status = allocate_states(cx, model, count, &e->hidden);
+    if (status == DL_OK)
+        status = allocate(cx, "token ids", count * T, sizeof *ids, (void **)&ids);
     if (status == DL_OK)
         status = allocate(cx, "padding mask", count, T, (void **)&mask);
-    for (size_t i = 0; i < count && status == DL_OK; i++) {
-        struct encoding *e = &out->items[i];
-        *e = (struct encoding){
-            .layers = model->encoder->layers,
-            .tokens = T,
-            .width = model->encoder->hidden_size,
-            .stride = count * values,
-            .hidden = out->hidden + i * values,
-            .ids = out->ids + i * T,
-        };
-        status = tokenize_padded(cx, model, prompts[i], out->ids + i * T, mask + i * T, &e->cut);
+    for (size_t i = 0; i < e->count && status == DL_OK; i++) {
+        if (e->items[i].hidden)
+            continue;
+        e->items[i].hidden = e->hidden + n * values;
+        e->items[i].stride = count * values;
+        e->items[i].fresh = true;
+        memcpy(ids + n * T, e->ids + i * T, T * sizeof *ids);
+        memcpy(mask + n * T, e->mask + i * T, T);
+        n++;
     }
     if (status == DL_OK)
         status =
-            text_encoder_forward_watched(cx, model->encoder, out->hidden, out->ids,
+            text_encoder_forward_watched(cx, model->encoder, e->hidden, ids,
                                          model->mask_padding ? mask : NULL, count, T, skip, watch);
+    free(ids);
     free(mask);
+    return status;
+}
+
+/* Keeps what was encoded now. */
+static int keep(dl_context *cx, const dl_model *model, const struct cache *cache,
+                const char *const *prompts, const unsigned char *skip, const struct encodings *e) {
+    for (size_t i = 0; i < e->count && cache->dir; i++) {
+        const struct encoding *item = &e->items[i];
+        const struct cache_key key = key_of(model, e, i, skip);
+        if (item->fresh)
+            DL_TRY(cache_write(cx, cache, model, &key, prompts[i], item->hidden, item->stride));
+    }
+    return DL_OK;
+}
+
+int encode_prompts(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
+                   const unsigned char *skip, const struct cache *cache,
+                   const struct encode_watch *watch, struct encodings *out) {
+    size_t missing = 0;
+    int status = begin(cx, model, prompts, count, out);
+    if (status == DL_OK)
+        status = take_kept(cx, model, cache, skip, out, &missing);
+    if (status == DL_OK && missing)
+        status = encode_missing(cx, model, skip, watch, missing, out);
+    if (status == DL_OK && missing)
+        status = keep(cx, model, cache, prompts, skip, out);
     return status;
 }
 
@@ -68,7 +145,9 @@ void encodings_free(struct encodings *encodings) {
         free(encodings->items[i].cut);
     free(encodings->items);
     free(encodings->hidden);
+    free(encodings->kept);
     free(encodings->ids);
+    free(encodings->mask);
     memset(encodings, 0, sizeof *encodings);
 }
 

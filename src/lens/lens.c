@@ -30,7 +30,8 @@ struct run {
     const struct lens_callbacks *callbacks;
     float *negative, *positive; /* (T,D) each */
     const char *prompt;         /* of the running picture */
-    dl_progress progress;       /* of the running picture */
+    struct cache cache;
+    dl_progress progress; /* of the running picture */
 };
 
 static double now(void) {
@@ -176,13 +177,13 @@ static int encode_both(struct run *run, const struct group *g, struct encodings 
     const struct encode_watch watch = {on_block, run};
     int status = DL_OK;
     if (control + g->negative)
-        status = encode_prompts(run->cx, run->model, first, control + g->negative, NULL, &watch,
-                                ordinary);
+        status = encode_prompts(run->cx, run->model, first, control + g->negative, NULL,
+                                &run->cache, &watch, ordinary);
     if (status == DL_OK && g->negative)
         keep_negative(run, &ordinary->items[control]);
     if (status == DL_OK && s->skip)
-        status =
-            encode_prompts(run->cx, run->model, g->prompts, g->count, s->skip, &watch, ablated);
+        status = encode_prompts(run->cx, run->model, g->prompts, g->count, s->skip, &run->cache,
+                                &watch, ablated);
     return status;
 }
 
@@ -234,6 +235,8 @@ int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
         status = allocate(cx, "prompts", most + 1, sizeof *g.prompts, (void **)&g.prompts);
     if (status == DL_OK)
         status = allocate(cx, "prompts", most, sizeof *g.indices, (void **)&g.indices);
+    if (status == DL_OK && run.progress.images)
+        status = cache_open(cx, model, settings->cache, &run.cache);
     if (status == DL_OK)
         status = lens_groups(&run, prompts, prompt_count, &g);
     free(run.positive);

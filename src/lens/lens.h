@@ -2,6 +2,7 @@
 #ifndef DLENS_LENS_LENS_H
 #define DLENS_LENS_LENS_H
 
+#include "lens/cache.h"
 #include "lens/settings.h"
 
 /* One prompt seen through the text encoder; its memory is that of struct encodings. */
@@ -11,21 +12,25 @@ struct encoding {
     const float *hidden;          /* (L+1,T,D): H[0] the embeddings, H[k] the output of block k */
     const int32_t *ids;           /* (T) with padding */
     char *cut;                    /* text that did not fit, or NULL */
+    bool fresh;                   /* encoded now, not taken from the cache */
 };
 
 /* Several prompts, encoded in one pass. */
 struct encodings {
     size_t count;           /* B */
     struct encoding *items; /* (B) */
-    float *hidden;          /* (L+1,B,T,D) */
+    float *hidden;          /* (L+1,N,T,D) of those that were encoded now; NULL: none */
+    float *kept;            /* (L+1,B-N,T,D) of those that the cache held; NULL: none */
     int32_t *ids;           /* (B,T) */
+    unsigned char *mask;    /* (B,T) 0 for padding */
 };
 
-/* Tokenises and encodes; `skip` as in struct settings, NULL for the ordinary encoding. Freed with
+/* Tokenises and encodes what the cache does not hold, and keeps it there; `skip` as in struct
+ * settings, NULL for the ordinary encoding. Freed with
  * encodings_free, also after failure. watch may be NULL. */
 int encode_prompts(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
-                   const unsigned char *skip, const struct encode_watch *watch,
-                   struct encodings *out);
+                   const unsigned char *skip, const struct cache *cache,
+                   const struct encode_watch *watch, struct encodings *out);
 void encodings_free(struct encodings *encodings);
 
 /* How many prompts are encoded in one pass, so that their states stay within a quarter of a

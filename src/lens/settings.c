@@ -148,6 +148,7 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
     if (valid < length)
         return fail(cx, DL_USAGE, "--negative: not UTF-8 at byte %zu of %zu", valid, length);
     out->noise = options->noise;
+    out->cache = options->cache;
     return DL_OK;
 }
 

@@ -19,6 +19,7 @@ struct settings {
     bool norm;                         /* condition through the final norm */
     bool native;
     const float *noise; /* or NULL */
+    const char *cache;  /* folder of encodings, or NULL */
 };
 
 /* DL_USAGE with the option at fault. Freed with settings_free, also after failure. Strings and
