@@ -83,6 +83,30 @@ static int open_text(dl_context *cx, dl_model *model, const struct config *index
                                text_encoder_store(model->encoder));
 }
 
+/* Tokenizer and encoder must belong together: the tokens around every prompt, and the padding,
+ * need an embedding. */
+static int check_tokens(dl_context *cx, const dl_model *model) {
+    struct tokens tokens = {0};
+    int32_t *ids;
+    if (!model->tokens)
+        return fail(cx, DL_MODEL, "%s/tokenizer: model_max_length is missing", model->path);
+    DL_TRY(allocate(cx, "token ids", model->tokens, sizeof *ids, (void **)&ids));
+    int status = model_tokenize(cx, model, "", 0, &tokens);
+    if (status == DL_USAGE)
+        status = fail(cx, DL_MODEL, "%s/tokenizer: %s", model->path, cx->message);
+    if (status == DL_OK)
+        tokenizer_pad(model->tokenizer, &tokens, ids, model->tokens);
+    for (size_t i = 0; i < model->tokens && status == DL_OK; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= model->encoder->vocab_size)
+            status = fail(cx, DL_MODEL,
+                          "%s: the tokenizer's special token has id %d, the text encoder "
+                          "embeddings for 0 to %zu; do they belong together?",
+                          model->path, (int)ids[i], model->encoder->vocab_size - 1);
+    tokens_free(&tokens);
+    free(ids);
+    return status;
+}
+
 static const struct family *find_family(const char *pipeline) {
     for (size_t f = 0; f < FAMILY_COUNT; f++)
         for (const char *const *name = families[f]->pipelines; *name; name++)
@@ -104,8 +128,7 @@ static int open_parts(dl_context *cx, dl_model *model, struct config *index,
                     index->path, pipeline);
     DL_TRY(open_text(cx, model, index));
     DL_TRY(model->family->open(cx, model, index, how));
-    if (!model->tokens)
-        return fail(cx, DL_MODEL, "%s/tokenizer: model_max_length is missing", model->path);
+    DL_TRY(check_tokens(cx, model));
     if (model->noise_scale)
         return DL_OK;
     model->noise_channels = model->latent_channels;
