@@ -2,35 +2,9 @@
 # A pixel cascade on the command line: stages found, given and missing. Prints `ok NAME` or
 # `not ok NAME`.
 cd "$(dirname "$0")/../.." || exit 1
-dlens=${DLENS:-./dlens}
-case $dlens in /*) ;; *) dlens=$PWD/$dlens ;; esac
-data=$PWD/tests/data/if-cascade
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-unset DLENS_MODEL DLENS_ISA
+. tests/cli/harness
+data=$root/tests/data/if-cascade
 cp -R "$data/IF-I-T-v1.0" alone
-
-ok() { # name, condition...
-    name=$1
-    shift
-    if "$@" > /dev/null 2>&1; then echo "ok $name"; else echo "not ok $name"; fi
-}
-
-status() { # name, expected status, text that standard error must hold, arguments...
-    name=$1
-    expected=$2
-    text=$3
-    shift 3
-    "$dlens" "$@" > out 2> err < /dev/null
-    got=$?
-    if [ $got -eq "$expected" ] && { [ -z "$text" ] || grep -qF -e "$text" err; }; then
-        echo "ok $name"
-    else
-        echo "not ok $name"
-        echo "# exit $got, expected $expected; message: $(head -c 300 err)"
-    fi
-}
 
 one="-m $data/IF-I-T-v1.0"
 fast="--steps 1 -q"
@@ -48,7 +22,7 @@ status all_stages 0 "" lens "a red cat" $one $fast -l last -o all
 ok all_stages_are_recorded grep -q '"stable-diffusion-x4-upscaler\|stable-diffusion-x4-upscaler"' all/manifest.json
 status first_stage 0 "" lens "a red cat" $one $fast -l 0,4 -o first --stages 1 --latents first.safetensors
 ok pixels_are_written sh -c 'head -c 400 first.safetensors | grep -q "\[1,3,16,16\]"'
-status first_stage_again 0 "2 pictures were there, 0 made" lens "a red cat" $one --steps 1 -l 0,4 -o first --stages 1 --latents first.safetensors
+status first_stage_again 0 "2 of the pictures were there, 0 made" lens "a red cat" $one --steps 1 -l 0,4 -o first --stages 1 --latents first.safetensors
 status other_stages_are_other_settings 2 "other settings" lens "a red cat" $one $fast -l 0,4 -o first --stages 2
 status size_of_the_last_stage 0 "" lens "a red cat" $one $fast -l 4 -o wide --stages 2 --size 48x32
 status size_that_no_stage_makes 2 "multiples of 4" lens "a red cat" $one $fast -o odd --stages 2 --size 34x32

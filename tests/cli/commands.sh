@@ -1,36 +1,9 @@
 #!/bin/sh
 # The command line: results, exit statuses and messages. Prints `ok NAME` or `not ok NAME`.
 cd "$(dirname "$0")/../.." || exit 1
-dlens=${DLENS:-./dlens}
-case $dlens in /*) ;; *) dlens=$PWD/$dlens ;; esac
-tiny=$PWD/tests/data/tiny-sd1
-root=$PWD
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-unset DLENS_MODEL DLENS_ISA
+. tests/cli/harness
+tiny=$root/tests/data/tiny-sd1
 fast="--steps 1 --size 64x64 -q"
-
-ok() { # name, condition...
-    name=$1
-    shift
-    if "$@" > /dev/null 2>&1; then echo "ok $name"; else echo "not ok $name"; fi
-}
-
-status() { # name, expected status, text that standard error must hold, arguments...
-    name=$1
-    expected=$2
-    text=$3
-    shift 3
-    "$dlens" "$@" > out 2> err < /dev/null
-    got=$?
-    if [ $got -eq "$expected" ] && { [ -z "$text" ] || grep -qF -e "$text" err; }; then
-        echo "ok $name"
-    else
-        echo "not ok $name"
-        echo "# exit $got, expected $expected; message: $(head -c 300 err)"
-    fi
-}
 
 # ---- help and version
 status usage_without_arguments 2 "usage:"
