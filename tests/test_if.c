@@ -4,7 +4,6 @@
 
 #include "family/sibling.h"
 #include "nn/resample.h"
-#include "text/caption.h"
 
 #define CASCADE "tests/data/if-cascade/"
 #define ONE     CASCADE "IF-I-T-v1.0"
@@ -511,31 +510,25 @@ static void some_encodings_are_kept(void **state) {
 
 /* ---- prompts --------------------------------------------------------------------------------- */
 
-/* Expected values are Python's. */
-static void prompts_are_lowered_and_stripped(void **state) {
-    static const char *const cases[][2] = {
-        {"", ""},
-        {" \t\n\x1c\x1f\xc2\x85\xc2\xa0\xe3\x80\x80", ""},
-        {"  A  b\x0b", "a  b"},
-        {"\xe2\x80\x8b X", "\xe2\x80\x8b x"}, /* U+200B is no space */
-        {"ΟΔΟΣ", "οδος"},
-        {"ΟΔΟΣ ΟΔΟΣ.", "οδος οδος."},
-        {"Σ ΣΑΣ ΑΣΑ", "σ σας ασα"},
-        {"ΑΣ'Α ΑΣ' Α", "ασ'α ας' α"},
-        {"Α'Σ ᾼΣ 1Σ ªΣ", "α'ς ᾳς 1σ ªς"},
-        {"İSTANBUL IŞIK", "i̇stanbul işik"},
-        {"ẞ Ǆ ǅΣ Ⓐ Ⅷ", "ß ǆ ǆς ⓐ ⅷ"},
-    };
+static void captions_are_cleaned_where_asked(void **state) {
+    const dl_open_options how = {.stages = 1, .clean_caption = 1};
+    const char *prompt = "a <b>red</b> cat: photo.jpg", *clean = "a red cat:";
+    dl_context *cx;
+    dl_model *model;
+    dl_tokens a, b;
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct buffer out = {0};
-        buffer_text(&out, "|");
-        caption_lower_strip(&out, cases[i][0], strlen(cases[i][0]));
-        if (strcmp(out.data + 1, cases[i][1]) != 0)
-            fail_msg("case %zu: \"%s\" gives \"%s\"", i, cases[i][0], out.data + 1);
-        assert_int_equal(out.length, strlen(out.data));
-        buffer_free(&out);
-    }
+    assert_int_equal(dl_context_new(&cx), DL_OK);
+    assert_int_equal(dl_model_open_with(cx, ONE, &how, &model), DL_OK);
+    assert_int_equal(dl_tokenize(cx, model, prompt, strlen(prompt), &a), DL_OK);
+    dl_model_close(model);
+    assert_int_equal(dl_model_open_with(cx, ONE, &(dl_open_options){.stages = 1}, &model), DL_OK);
+    assert_int_equal(dl_tokenize(cx, model, clean, strlen(clean) - 1, &b), DL_OK);
+    assert_int_equal(a.count, b.count);
+    assert_memory_equal(a.ids, b.ids, a.count * sizeof *a.ids);
+    dl_tokens_free(&a);
+    dl_tokens_free(&b);
+    dl_model_close(model);
+    dl_context_free(cx);
 }
 
 static void prompts_that_are_no_text(void **state) {
@@ -734,7 +727,7 @@ int main(void) {
         cmocka_unit_test(plan_is_told),
         cmocka_unit_test(encodings_are_kept_and_taken),
         cmocka_unit_test(some_encodings_are_kept),
-        cmocka_unit_test(prompts_are_lowered_and_stripped),
+        cmocka_unit_test(captions_are_cleaned_where_asked),
         cmocka_unit_test(prompts_that_are_no_text),
         cmocka_unit_test(siblings_by_name),
         cmocka_unit_test(stages_missing_and_wrong),

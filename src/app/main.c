@@ -231,6 +231,7 @@ int open_model(const struct invocation *call, dl_model **model) {
         .stages = (int)call->options->stages,
         .stage2 = call->options->stage2,
         .stage3 = call->options->stage3,
+        .clean_caption = call->options->clean_caption,
     };
     return dl_model_open_with(call->cx, path, &how, model);
 }

@@ -56,6 +56,7 @@ static const struct option table[] = {
     {CASCADE, "stages", 0, KIND_WHOLE, "N", "how many stages; default all that are found", AT(stages), CMD_ALL, 1, DL_STAGES_MAX},
     {CASCADE, "stage2", 0, KIND_PATH, "PATH", "folder of the second stage; default a sibling folder by name", AT(stage2), CMD_ALL, 0, 0},
     {CASCADE, "stage3", 0, KIND_PATH, "PATH", "folder of the third stage; default a sibling folder by name", AT(stage3), CMD_ALL, 0, 0},
+    {CASCADE, "clean-caption", 0, KIND_FLAG, NULL, "put prompts through DeepFloyd's caption cleaning: no addresses, HTML, file names, doubled signs, ...; default only in lower case and stripped", AT(clean_caption), CMD_PICTURES | CMD_ENCODE | CMD_TOKENIZE, 0, 0},
     {CASCADE, "timesteps", 0, KIND_TEXT, "LIST", "a published list of timesteps in place of --steps (fast27, smart50, super40, ...), or one for each stage: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
 
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default lens-out/SLUG, from the first prompt (SLUG-2, ... where that holds other settings)", AT(output), CMD_LENS, 0, 0},

@@ -21,12 +21,13 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
 /* What the user said; NULL or 0 where nothing was said. Strings point into argv. */
 struct options {
     const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise, *latents,
-        *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps, *cache;
+        *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
+        *cache;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */
     long steps, threads, encoder, repeats, stages;
     double guidance, eta; /* guidance -1: not given */
-    int native, json, quiet, verbose, no_color, overwrite, show, tensors, help;
+    int clean_caption, native, json, quiet, verbose, no_color, overwrite, show, tensors, help;
     const char **arguments; /* what is no option: prompts, a model; owned */
     size_t argument_count;
 };

@@ -20,6 +20,7 @@
 #include "family/sibling.h"
 #include "out/image.h"
 #include "text/caption.h"
+#include "text/clean_caption.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -261,8 +262,9 @@ static int if_check_size(dl_context *cx, const dl_model *model, size_t width, si
 
 static int if_prepare_prompt(dl_context *cx, const dl_model *model, const char *text, size_t length,
                              struct buffer *out) {
-    (void)model;
     DL_TRY(utf8_check(cx, text, length));
+    if (model->clean_caption)
+        return clean_caption(cx, out, text, length);
     caption_lower_strip(out, text, length);
     return DL_OK;
 }
