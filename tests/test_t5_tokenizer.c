@@ -219,20 +219,26 @@ static void refuses_model(struct scratch *s, const char *model, size_t size, con
     "\x0a\x08\x0a\x01"                                                                             \
     "a\x15\x00\x00\x80\xbf"
 
+/* The two messages behind them, fields 2 and 3, empty. */
+#define SPECS "\x12\x00\x1a\x00"
+
 static void test_malformed_model(void **state) {
     struct scratch s;
     (void)state;
     scratch_begin(&s);
     assert_int_equal(try_open(&s), DL_MODEL);
     assert_contains(s.cx.message, "spiece.model");
-    scratch_file(&s, "spiece.model", PAD EOS UNK LETTER, sizeof(PAD EOS UNK LETTER) - 1);
+    scratch_file(&s, "spiece.model", PAD EOS UNK LETTER SPECS,
+                 sizeof(PAD EOS UNK LETTER SPECS) - 1);
     assert_int_equal(try_open(&s), DL_OK);
+    REFUSES(&s, PAD EOS UNK LETTER, "no trainer_spec");
+    REFUSES(&s, PAD EOS UNK LETTER "\x12\x00", "no normalizer_spec");
     REFUSES(&s, "", "0 pieces");
     REFUSES(&s, "\x0a", "");
     REFUSES(&s, PAD EOS LETTER, "no unknown piece");
     REFUSES(&s, PAD EOS UNK, "no normal pieces");
     REFUSES(&s, PAD EOS UNK UNK LETTER, "two unknown");
-    REFUSES(&s, PAD EOS UNK LETTER LETTER, "twice");
+    REFUSES(&s, PAD EOS UNK LETTER LETTER SPECS, "twice");
     REFUSES(&s, PAD EOS UNK LETTER "\x0a\x02\x0a\x00", "0 bytes");
     REFUSES(&s, PAD EOS UNK LETTER "\x0a\x02\x18\x01", "pieces");
     REFUSES(&s,

@@ -162,6 +162,7 @@ static size_t count_pieces(struct message model) {
 
 static int parse_model(dl_context *cx, const char *path, struct message model, struct vocabulary *v,
                        struct unigram *m) {
+    bool has_trainer = false, has_normalizer = false;
     struct field field;
     DL_TRY(allocate_pieces(cx, path, m, count_pieces(model)));
     while (next_field(&model, &field)) {
@@ -173,12 +174,17 @@ static int parse_model(dl_context *cx, const char *path, struct message model, s
             DL_TRY(read_trainer(cx, path, field.content, m));
         else if (field.number == MODEL_NORMALIZER)
             DL_TRY(read_normalizer(cx, path, field.content, m));
+        has_trainer = has_trainer || field.number == MODEL_TRAINER;
+        has_normalizer = has_normalizer || field.number == MODEL_NORMALIZER;
     }
     if (model.broken)
         return broken(cx, path, "end of file");
     if (m->unknown < 0)
         return fail(cx, DL_MODEL, "%s: has no unknown piece", path);
-    return summarize(cx, path, v, m);
+    DL_TRY(summarize(cx, path, v, m));
+    if (!has_trainer || !has_normalizer) /* they stand behind the pieces, where a cut may fall */
+        return broken(cx, path, has_trainer ? "no normalizer_spec" : "no trainer_spec");
+    return DL_OK;
 }
 
 int unigram_read_model(dl_context *cx, const char *path, struct vocabulary *v,
