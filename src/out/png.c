@@ -9,6 +9,7 @@
 #include <lodepng.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 enum { PNG_FILE_MAX = 1 << 29, PNG_PIXELS_MAX = 1 << 26 };
 
@@ -34,6 +35,20 @@ static int add_text(dl_context *cx, LodePNGInfo *info, const char *key, const ch
     buffer_free(&clean);
     return error ? fail(cx, DL_FAILED, "PNG text \"%s\": %s", key, lodepng_error_text(error))
                  : DL_OK;
+}
+
+/* zlib in place of lodepng's own compressor, which is slower and (2022) follows a null pointer
+ * where memory is short. Returns an error number of lodepng's. */
+static unsigned compress_with_zlib(unsigned char **out, size_t *size, const unsigned char *in,
+                                   size_t in_size, const LodePNGCompressSettings *settings) {
+    enum { NO_MEMORY = 83, LEVEL = 6 };
+    uLongf length = compressBound((uLong)in_size);
+    (void)settings;
+    *out = malloc(length);
+    if (!*out || compress2(*out, &length, in, (uLong)in_size, LEVEL) != Z_OK)
+        return NO_MEMORY; /* the one way in which compress2 can fail here */
+    *size = length;
+    return 0;
 }
 
 static int encode(dl_context *cx, LodePNGState *state, const struct image *image,
@@ -68,6 +83,7 @@ int png_encode(dl_context *cx, const uint8_t *rgb, int width, int height, const 
     state.info_png.color.bitdepth = 8;
     state.encoder.auto_convert = 0;     /* always RGB, whatever the colours */
     state.encoder.text_compression = 0; /* tEXt, not zTXt: greppable */
+    state.encoder.zlibsettings.custom_zlib = compress_with_zlib;
     int status = encode(cx, &state, &image, text, data, size);
     lodepng_state_cleanup(&state);
     return status;
