@@ -8,6 +8,7 @@
 #include "base/file.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,13 @@ static void spell_infinities(char *text) {
     }
 }
 
+int json_parse(dl_context *cx, const char *path, const char *text, size_t length, bool whole,
+               const char **end, struct cJSON **out) {
+    errno = 0; /* cJSON does not tell, but malloc does */
+    *out = cJSON_ParseWithLengthOpts(text, length, end, whole);
+    return !*out && errno == ENOMEM ? fail_memory(cx, path, length) : DL_OK;
+}
+
 int json_read(dl_context *cx, const char *path, size_t max_bytes, struct cJSON **out) {
     char *text;
     size_t size;
@@ -54,9 +62,11 @@ int json_read(dl_context *cx, const char *path, size_t max_bytes, struct cJSON *
     }
     spell_infinities(text);
     const char *end = NULL;
-    cJSON *root = cJSON_ParseWithLengthOpts(text, size + 1, &end, true);
+    cJSON *root;
+    int status = json_parse(cx, path, text, size + 1, true, &end, &root);
     size_t line = root || !end ? 0 : line_of(text, end);
     free(text);
+    DL_TRY(status);
     if (!root)
         return fail(cx, DL_MODEL, "%s: not valid JSON (line %zu, or nested too deep)", path, line);
     if (!cJSON_IsObject(root)) {

@@ -11,6 +11,11 @@
 
 struct cJSON;
 
+/* Parses a text; `whole`: a NUL must end it, counted in its length. *out is NULL where it is not
+ * JSON, *end then the place. DL_FAILED, naming `path`, where memory is short. */
+int json_parse(dl_context *cx, const char *path, const char *text, size_t length, bool whole,
+               const char **end, struct cJSON **out);
+
 /* Parses a whole file of at most max_bytes. *out is freed with cJSON_Delete. DL_MODEL when it is
  * missing, too large, not JSON, or not an object. */
 int json_read(dl_context *cx, const char *path, size_t max_bytes, struct cJSON **out);

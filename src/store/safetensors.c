@@ -3,6 +3,8 @@
  * against the offsets, and at last that all tensors together fill the data without overlap. */
 #include "store/safetensors.h"
 
+#include "base/json.h"
+
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
@@ -71,7 +73,7 @@ static int read_header(struct reader *r, cJSON **root) {
     r->data_size = map->size - LENGTH_BYTES - (size_t)length;
     if (holds_nul(text, (size_t)length))
         return fail(r->cx, DL_MODEL, "%s: the header holds a NUL character", r->path);
-    *root = cJSON_ParseWithLengthOpts(text, (size_t)length, &end, false);
+    DL_TRY(json_parse(r->cx, r->path, text, (size_t)length, false, &end, root));
     while (*root && end < (const char *)r->data && strchr(" \n\r\t", *end))
         end++;
     if (!cJSON_IsObject(*root) || end != (const char *)r->data)
