@@ -116,8 +116,8 @@ static int terminal_columns(int fd) {
 void console_progress_begin(struct console_progress *p, const struct options *options) {
     const char *mode = options->progress ? options->progress : "auto";
     *p = (struct console_progress){.options = options, .start = now()};
-    p->on = strcmp(mode, "on") == 0 ||
-            (strcmp(mode, "auto") == 0 && !options->quiet && is_terminal());
+    p->on =
+        strcmp(mode, "on") == 0 || (strcmp(mode, "auto") == 0 && !options->quiet && is_terminal());
 }
 
 /* The part of the running picture that is done; decoding counts as one step more. */
@@ -157,8 +157,7 @@ static struct progress_line describe(const dl_progress *g, double elapsed, char 
     line.detail = detail;
     line.image = g->image;
     line.images = g->images;
-    line.seconds_left =
-        seconds_left(elapsed, (double)g->image + fraction(g), (double)g->images);
+    line.seconds_left = seconds_left(elapsed, (double)g->image + fraction(g), (double)g->images);
     return line;
 }
 

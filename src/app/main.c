@@ -182,8 +182,19 @@ static int dispatch(dl_context *cx, int argc, char *const *argv) {
     return run_command(cx, command, argc, argv, first);
 }
 
+/* cJSON tells of no memory only by leaving things out: it is noticed here, so that what is printed
+ * lacks nothing. */
+static bool json_failed;
+
+static void *json_allocate(size_t size) {
+    void *memory = malloc(size);
+    json_failed = json_failed || !memory;
+    return memory;
+}
+
 int main(int argc, char **argv) {
     dl_context *cx;
+    cJSON_InitHooks(&(cJSON_Hooks){json_allocate, free});
     console_open_descriptors();
     console_on_interrupt(INTERRUPT_ENDS);
     int status = dl_context_new(&cx);
@@ -239,8 +250,10 @@ int open_model(const struct invocation *call, dl_model **model) {
 int print_json(const struct invocation *call, struct cJSON *json) {
     char *text = cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
-    if (!text)
+    if (!text || json_failed) {
+        cJSON_free(text);
         return fail_memory(call->cx, "JSON", 0);
+    }
     puts(text);
     cJSON_free(text);
     return flush_output(call->cx);

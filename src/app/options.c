@@ -25,12 +25,12 @@ struct option {
 
 #define AT(field) offsetof(struct options, field)
 
-#define INPUT "model and prompts"
-#define LOOK "layers and ablations"
+#define INPUT    "model and prompts"
+#define LOOK     "layers and ablations"
 #define SAMPLING "sampling"
-#define CASCADE "pixel cascades (DeepFloyd IF)"
-#define RESULTS "results"
-#define RUNNING "running"
+#define CASCADE  "pixel cascades (DeepFloyd IF)"
+#define RESULTS  "results"
+#define RUNNING  "running"
 
 /* clang-format off */
 static const struct option table[] = {
@@ -256,8 +256,8 @@ static void print_option(const struct option *o) {
     char letter[8] = "    ";
     if (o->letter)
         snprintf(letter, sizeof letter, "-%c, ", o->letter);
-    int column = printf("  %s--%s%s%s", letter, o->name, o->value ? " " : "",
-                        o->value ? o->value : "");
+    int column =
+        printf("  %s--%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
     if (column + 2 > INDENT) {
         printf("\n");
         column = 0;

@@ -227,7 +227,8 @@ static int generation_finish(struct generation *g, int status) {
     if (status != DL_OK && status != DL_CANCELLED)
         return status;
     if (g->latents)
-        finished = store_write(call->cx, call->options->latents, g->latents, g->latents_count, NULL);
+        finished =
+            store_write(call->cx, call->options->latents, g->latents, g->latents_count, NULL);
     if (finished == DL_OK && call->options->json) {
         cJSON *json = cJSON_CreateObject();
         cJSON_AddItemToObject(json, "images", g->files);

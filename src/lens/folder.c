@@ -53,25 +53,28 @@ static void unify_model_path(cJSON *there, const cJSON *now) {
     const cJSON *new = cJSON_GetObjectItemCaseSensitive(now, "path");
     if (cJSON_IsString(old) && cJSON_IsString(new) && stat(old->valuestring, &a) == 0 &&
         stat(new->valuestring, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
-        cJSON_ReplaceItemInObjectCaseSensitive(there, "path",
-                                               cJSON_CreateString(new->valuestring));
+        cJSON_ReplaceItemInObjectCaseSensitive(there, "path", cJSON_CreateString(new->valuestring));
 }
 
 /* The parts of a manifest that say what a run is. The new one is printed and parsed again, so that
  * both sides have passed through the same text. */
-static bool same_run(const cJSON *manifest, cJSON *there, char what[256]) {
+static int compare_runs(dl_context *cx, const cJSON *manifest, cJSON *there, bool *is_same,
+                        char what[256]) {
     static const char *const parts[] = {"schema", "model", "options", "prompts"};
     char *text = cJSON_PrintUnformatted(manifest);
     cJSON *mine = text ? cJSON_Parse(text) : NULL;
-    bool same = mine != NULL;
+    bool same = true;
     cJSON_free(text);
+    if (!mine)
+        return fail_memory(cx, "manifest.json", 0);
     unify_model_path(cJSON_GetObjectItemCaseSensitive(there, "model"),
                      cJSON_GetObjectItemCaseSensitive(mine, "model"));
     for (size_t i = 0; same && i < sizeof parts / sizeof parts[0]; i++)
         same = !find_difference(parts[i], cJSON_GetObjectItemCaseSensitive(there, parts[i]),
                                 cJSON_GetObjectItemCaseSensitive(mine, parts[i]), what);
     cJSON_Delete(mine);
-    return same;
+    *is_same = same;
+    return DL_OK;
 }
 
 static int compare_files(const void *a, const void *b) {
@@ -183,10 +186,30 @@ static size_t count_entries(const char *folder, const struct grid *grid, const c
     return count;
 }
 
+/* What the manifest in a folder says: FOLDER_SAME or FOLDER_OTHER. *there is freed by the caller.
+ */
+static int compare_manifest(dl_context *cx, const char *path, const struct cJSON *manifest,
+                            enum folder_state *state, cJSON **there, char what[256]) {
+    bool is_same;
+    *state = FOLDER_OTHER;
+    int status = json_read(cx, path, MANIFEST_BYTES_MAX, there);
+    if (status == DL_FAILED)
+        return status;
+    if (status != DL_OK) {
+        snprintf(what, 256, "manifest.json, which cannot be read");
+        return DL_OK;
+    }
+    DL_TRY(compare_runs(cx, manifest, *there, &is_same, what));
+    if (is_same)
+        *state = FOLDER_SAME;
+    return DL_OK;
+}
+
 int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manifest,
                    struct grid *grid, const char *latents_file, enum folder_state *state,
                    char what[256]) {
     bool foreign;
+    cJSON *there = NULL;
     what[0] = '\0';
     *state = FOLDER_FREE;
     if (file_exists(folder))
@@ -195,23 +218,15 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
     if (!entries)
         return DL_OK;
     char *path = path_join(folder, "manifest.json");
-    if (!path)
-        return fail_memory(cx, "manifest.json", 0);
-    cJSON *there = NULL;
-    int status = DL_OK;
-    if (!file_exists(path)) {
+    int status = path ? DL_OK : fail_memory(cx, "manifest.json", 0);
+    *state = FOLDER_FOREIGN;
+    if (path && !file_exists(path) && !foreign)
+        snprintf(what, 256, "pictures without a manifest.json");
+    else if (path && file_exists(path))
+        status = compare_manifest(cx, path, manifest, state, &there, what);
+    if (*state == FOLDER_SAME && foreign)
         *state = FOLDER_FOREIGN;
-        if (!foreign)
-            snprintf(what, 256, "pictures without a manifest.json");
-    } else if (json_read(cx, path, MANIFEST_BYTES_MAX, &there) != DL_OK) {
-        *state = FOLDER_OTHER;
-        snprintf(what, 256, "manifest.json, which cannot be read");
-    } else if (!same_run(manifest, there, what)) {
-        *state = FOLDER_OTHER;
-    } else if (foreign) {
-        *state = FOLDER_FOREIGN;
-    } else {
-        *state = FOLDER_SAME;
+    if (status == DL_OK && *state == FOLDER_SAME) {
         status = take_images(cx, grid, cJSON_GetObjectItemCaseSensitive(there, "images"));
         sweep(grid, folder);
         take_files(cx, grid, folder);

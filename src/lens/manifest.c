@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "out/buffer.h"
+#include "text/unicode.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -117,19 +118,56 @@ cJSON *json_u64(uint64_t value) {
 }
 
 cJSON *json_text(const char *text) {
+    const size_t length = strlen(text);
+    if (utf8_valid(text, length) == length)
+        return cJSON_CreateString(text);
     struct buffer b = {0};
     buffer_utf8(&b, text);
-    cJSON *string = cJSON_CreateString(b.data ? b.data : "");
+    cJSON *string = b.failed ? NULL : cJSON_CreateString(b.data ? b.data : "");
     buffer_free(&b);
     return string;
 }
 
-static cJSON *model_json(const dl_model *model) {
+/* cJSON tells of no memory only by leaving things out. Here a failure stays: no manifest is written
+ * that lacks a part. */
+struct builder {
+    bool failed;
+};
+
+static void put(struct builder *b, cJSON *object, const char *key, cJSON *item) {
+    if (item && cJSON_AddItemToObject(object, key, item))
+        return;
+    cJSON_Delete(item);
+    b->failed = true;
+}
+
+static void put_number(struct builder *b, cJSON *object, const char *key, double value) {
+    put(b, object, key, cJSON_CreateNumber(value));
+}
+
+static void put_string(struct builder *b, cJSON *object, const char *key, const char *value) {
+    put(b, object, key, json_text(value));
+}
+
+static void add(struct builder *b, cJSON *array, cJSON *item) {
+    if (item && cJSON_AddItemToArray(array, item))
+        return;
+    cJSON_Delete(item);
+    b->failed = true;
+}
+
+static cJSON *put_array(struct builder *b, cJSON *object, const char *key) {
+    cJSON *array = cJSON_CreateArray();
+    put(b, object, key, array);
+    return b->failed ? NULL : array;
+}
+
+static cJSON *model_json(struct builder *b, const dl_model *model) {
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddItemToObject(o, "path", json_text(model->path));
-    cJSON_AddStringToObject(o, "family", model->family->name);
-    cJSON_AddStringToObject(o, "encoder", model->encoder->class_name);
-    cJSON_AddNumberToObject(o, "layers", (double)model->encoder->layers);
+    put_string(b, o, "path", model->path);
+    put_string(b, o, "family", model->family->name);
+    put_string(b, o, "encoder", model->encoder->class_name);
+    put_number(b, o, "layers", (double)model->encoder->layers);
     return o;
 }
 
@@ -146,87 +184,88 @@ static cJSON *noise_json(const dl_model *model, const struct settings *s) {
 }
 
 /* The stages of a cascade with the settings that each is run with. */
-static cJSON *stages_json(const dl_model *model, const struct settings *s) {
+static cJSON *stages_json(struct builder *b, const dl_model *model, const struct settings *s) {
     cJSON *list = cJSON_CreateArray();
     for (size_t i = 0; i < model->stage_count; i++) {
         const struct stage_info *stage = &model->stages[i];
         cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "name", stage->name);
-        cJSON_AddItemToObject(o, "path", json_text(stage->path));
+        put_string(b, o, "name", stage->name);
+        put_string(b, o, "path", stage->path);
         if (s->timesteps[i])
-            cJSON_AddStringToObject(o, "timesteps", s->timesteps[i]);
+            put_string(b, o, "timesteps", s->timesteps[i]);
         else
-            cJSON_AddNumberToObject(o, "steps", (double)(s->own_steps ? stage->steps : s->steps));
-        cJSON_AddStringToObject(o, "sampler", s->own_sampler ? stage->sampler : s->sampler);
-        cJSON_AddNumberToObject(o, "guidance", s->own_guidance ? stage->guidance : s->guidance);
-        cJSON_AddNumberToObject(o, "noise_level", stage->noise_level);
-        cJSON_AddItemToArray(list, o);
+            put_number(b, o, "steps", (double)(s->own_steps ? stage->steps : s->steps));
+        put_string(b, o, "sampler", s->own_sampler ? stage->sampler : s->sampler);
+        put_number(b, o, "guidance", s->own_guidance ? stage->guidance : s->guidance);
+        put_number(b, o, "noise_level", stage->noise_level);
+        add(b, list, o);
     }
     return list;
 }
 
-static cJSON *options_json(const dl_model *model, const struct settings *s) {
+static cJSON *options_json(struct builder *b, const dl_model *model, const struct settings *s) {
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddItemToObject(o, "layers", cJSON_CreateIntArray(s->layers, (int)s->layer_count));
-    cJSON *skip = cJSON_AddArrayToObject(o, "skip_layers");
+    put(b, o, "layers", cJSON_CreateIntArray(s->layers, (int)s->layer_count));
+    cJSON *skip = put_array(b, o, "skip_layers");
     for (size_t k = 0; s->skip && k < model->encoder->layers; k++)
         if (s->skip[k])
-            cJSON_AddItemToArray(skip, cJSON_CreateNumber((double)k + 1));
-    cJSON *seeds = cJSON_AddArrayToObject(o, "seeds");
+            add(b, skip, cJSON_CreateNumber((double)k + 1));
+    cJSON *seeds = put_array(b, o, "seeds");
     for (size_t i = 0; i < s->seed_count; i++)
-        cJSON_AddItemToArray(seeds, json_u64(s->seeds[i]));
-    cJSON_AddNumberToObject(o, "steps", (double)s->steps);
-    cJSON_AddStringToObject(o, "sampler", s->sampler);
-    cJSON_AddNumberToObject(o, "guidance", s->guidance);
-    cJSON_AddNumberToObject(o, "eta", s->eta);
-    cJSON_AddNumberToObject(o, "width", (double)s->width);
-    cJSON_AddNumberToObject(o, "height", (double)s->height);
-    cJSON_AddStringToObject(o, "negative", s->negative);
-    cJSON_AddStringToObject(o, "norm", s->norm ? "final" : "none");
-    cJSON_AddBoolToObject(o, "native", s->native);
-    cJSON_AddItemToObject(o, "noise", noise_json(model, s));
+        add(b, seeds, json_u64(s->seeds[i]));
+    put_number(b, o, "steps", (double)s->steps);
+    put_string(b, o, "sampler", s->sampler);
+    put_number(b, o, "guidance", s->guidance);
+    put_number(b, o, "eta", s->eta);
+    put_number(b, o, "width", (double)s->width);
+    put_number(b, o, "height", (double)s->height);
+    put_string(b, o, "negative", s->negative);
+    put_string(b, o, "norm", s->norm ? "final" : "none");
+    put(b, o, "native", cJSON_CreateBool(s->native));
+    put(b, o, "noise", noise_json(model, s));
     if (model->stage_count)
-        cJSON_AddItemToObject(o, "stages", stages_json(model, s));
+        put(b, o, "stages", stages_json(b, model, s));
     if (model->clean_caption)
-        cJSON_AddBoolToObject(o, "clean_caption", true);
+        put(b, o, "clean_caption", cJSON_CreateBool(true));
     return o;
 }
 
-static int add_prompt(dl_context *cx, cJSON *prompts, const dl_model *model, const char *text,
-                      size_t index) {
+static int add_prompt(dl_context *cx, struct builder *b, cJSON *prompts, const dl_model *model,
+                      const char *text, size_t index) {
     struct tokens tokens = {0};
     DL_TRY(model_tokenize(cx, model, text, strlen(text), &tokens));
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "index", (double)index);
-    cJSON_AddStringToObject(o, "text", text);
-    cJSON *list = cJSON_AddArrayToObject(o, "tokens");
+    put_number(b, o, "index", (double)index);
+    put_string(b, o, "text", text);
+    cJSON *list = put_array(b, o, "tokens");
     for (size_t i = 0; i < tokens.count; i++) {
         cJSON *token = cJSON_CreateObject();
-        cJSON_AddNumberToObject(token, "id", tokens.ids[i]);
-        cJSON_AddStringToObject(token, "piece", tokens.pieces[i]);
-        cJSON_AddItemToArray(list, token);
+        put_number(b, token, "id", tokens.ids[i]);
+        put_string(b, token, "piece", tokens.pieces[i]);
+        add(b, list, token);
     }
     if (tokens.cut)
-        cJSON_AddStringToObject(o, "cut", tokens.cut);
+        put_string(b, o, "cut", tokens.cut);
     tokens_free(&tokens);
-    cJSON_AddItemToArray(prompts, o);
+    add(b, prompts, o);
     return DL_OK;
 }
 
 int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
                    const dl_run *run, struct cJSON **out) {
+    struct builder builder = {false}, *b = &builder;
     cJSON *m = *out = cJSON_CreateObject();
-    cJSON_AddNumberToObject(m, "schema", 1);
-    cJSON_AddStringToObject(m, "version", DLENS_VERSION);
-    cJSON *command = cJSON_AddArrayToObject(m, "command");
+    put_number(b, m, "schema", 1);
+    put_string(b, m, "version", DLENS_VERSION);
+    cJSON *command = put_array(b, m, "command");
     for (size_t i = 0; i < run->command_count; i++)
-        cJSON_AddItemToArray(command, json_text(run->command[i]));
-    cJSON_AddItemToObject(m, "model", model_json(model));
-    cJSON_AddItemToObject(m, "options", options_json(model, grid->settings));
-    cJSON *prompts = cJSON_AddArrayToObject(m, "prompts");
+        add(b, command, json_text(run->command[i]));
+    put(b, m, "model", model_json(b, model));
+    put(b, m, "options", options_json(b, model, grid->settings));
+    cJSON *prompts = put_array(b, m, "prompts");
     for (size_t p = 0; p < grid->prompt_count; p++)
-        DL_TRY(add_prompt(cx, prompts, model, grid->prompts[p], p));
-    return prompts ? DL_OK : fail_memory(cx, "manifest", 0);
+        DL_TRY(add_prompt(cx, b, prompts, model, grid->prompts[p], p));
+    return b->failed ? fail_memory(cx, "manifest.json", 0) : DL_OK;
 }
 
 void manifest_identity(const struct cJSON *manifest, char out[16]) {
@@ -243,7 +282,7 @@ void manifest_identity(const struct cJSON *manifest, char out[16]) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static cJSON *images_json(const struct grid *grid) {
+static cJSON *images_json(struct builder *b, const struct grid *grid) {
     cJSON *images = cJSON_CreateArray();
     for (size_t p = 0; p < grid->prompt_count; p++)
         for (size_t s = 0; s < grid->seed_count; s++)
@@ -252,29 +291,29 @@ static cJSON *images_json(const struct grid *grid) {
                 if (!cell->made)
                     continue;
                 cJSON *o = cJSON_CreateObject();
-                cJSON_AddNumberToObject(o, "prompt", (double)p);
-                cJSON_AddItemToObject(o, "seed", json_u64(grid->settings->seeds[s]));
-                cJSON_AddNumberToObject(o, "layer", grid_layer(grid, l));
-                cJSON_AddStringToObject(o, "file", cell->file);
-                cJSON_AddItemToObject(o, "seconds",
-                                      cell->seconds < 0 ? cJSON_CreateNull()
-                                                        : cJSON_CreateNumber(cell->seconds));
-                cJSON *flags = cJSON_AddArrayToObject(o, "flags");
+                put_number(b, o, "prompt", (double)p);
+                put(b, o, "seed", json_u64(grid->settings->seeds[s]));
+                put_number(b, o, "layer", grid_layer(grid, l));
+                put_string(b, o, "file", cell->file);
+                put(b, o, "seconds",
+                    cell->seconds < 0 ? cJSON_CreateNull() : cJSON_CreateNumber(cell->seconds));
+                cJSON *flags = put_array(b, o, "flags");
                 for (size_t f = 0; f < cell->flag_count; f++)
-                    cJSON_AddItemToArray(flags, cJSON_CreateString(cell->flags[f]));
-                cJSON_AddItemToArray(images, o);
+                    add(b, flags, cJSON_CreateString(cell->flags[f]));
+                add(b, images, o);
             }
     return images;
 }
 
 int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *grid,
                    const char *folder) {
+    struct builder builder = {false}, *b = &builder;
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "images");
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "complete");
-    cJSON_AddItemToObject(manifest, "images", images_json(grid));
-    cJSON_AddBoolToObject(manifest, "complete", grid_complete(grid));
+    put(b, manifest, "images", images_json(b, grid));
+    put(b, manifest, "complete", cJSON_CreateBool(grid_complete(grid)));
     char *path = path_join(folder, "manifest.json");
-    char *text = cJSON_Print(manifest);
+    char *text = b->failed ? NULL : cJSON_Print(manifest);
     int status = path && text ? file_write(cx, path, text, strlen(text))
                               : fail_memory(cx, "manifest.json", 0);
     cJSON_free(text);

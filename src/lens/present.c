@@ -199,7 +199,7 @@ static void report_cells(const struct presentation *p, struct report_cell *cells
 /* The rows of the page's table of settings, and their texts. */
 struct setting_rows {
     char steps[24], guidance[32], size[64], eta[32];
-    struct buffer skipped;   /* "2, 5" */
+    struct buffer skipped;    /* "2, 5" */
     const char *pairs[2 * 9]; /* key, value, ..., NULL */
     size_t count;
 };
