@@ -26,17 +26,6 @@ FORWARD const char *lodepng_error_text(unsigned code)
     return ::lodepng_error_text(code);
 }
 
-FORWARD unsigned lodepng_add_text(LodePNGInfo *info, const char *key, const char *value)
-{
-    return ::lodepng_add_text(info, key, value);
-}
-
-FORWARD unsigned lodepng_add_itext(LodePNGInfo *info, const char *key, const char *language,
-                                   const char *translated_key, const char *value)
-{
-    return ::lodepng_add_itext(info, key, language, translated_key, value);
-}
-
 FORWARD unsigned lodepng_encode(unsigned char **out, size_t *size, const unsigned char *image,
                                 unsigned width, unsigned height, LodePNGState *state)
 {

@@ -22,19 +22,33 @@ static bool is_ascii(const char *text) {
     return true;
 }
 
-static int add_text(dl_context *cx, LodePNGInfo *info, const char *key, const char *value) {
-    struct buffer clean = {0};
-    unsigned error;
-    if (is_ascii(value)) {
-        error = lodepng_add_text(info, key, value);
-    } else {
-        buffer_utf8(&clean, value);
-        error =
-            clean.failed ? 83 : lodepng_add_itext(info, key, "", "", clean.data ? clean.data : "");
-    }
-    buffer_free(&clean);
-    return error ? fail(cx, DL_FAILED, "PNG text \"%s\": %s", key, lodepng_error_text(error))
-                 : DL_OK;
+static void put_u32(unsigned char out[4], unsigned long value) {
+    for (int i = 0; i < 4; i++)
+        out[i] = (unsigned char)(value >> (24 - 8 * i) & 255);
+}
+
+/* Appends a text chunk: length, type, key, NUL, (iTXt: no compression, no language, no translated
+ * key), text, checksum of all behind the length. lodepng's own functions for texts follow null
+ * pointers where memory is short (2022). */
+static void put_text(struct buffer *out, const char *key, const char *value) {
+    const bool ascii = is_ascii(value);
+    struct buffer text = {0};
+    unsigned char number[4];
+    buffer_utf8(&text, value);
+    out->failed = out->failed || text.failed;
+    const size_t start = out->length, key_size = strlen(key) + 1;
+    put_u32(number, (unsigned long)(key_size + (ascii ? 0 : 4) + text.length));
+    buffer_bytes(out, number, sizeof number);
+    buffer_text(out, ascii ? "tEXt" : "iTXt");
+    buffer_bytes(out, key, key_size);
+    if (!ascii)
+        buffer_bytes(out, "\0\0\0", 4);
+    buffer_bytes(out, text.data, text.length);
+    if (!out->failed)
+        put_u32(number,
+                crc32_z(0, (const unsigned char *)out->data + start + 4, out->length - start - 4));
+    buffer_bytes(out, number, sizeof number);
+    buffer_free(&text);
 }
 
 /* zlib in place of lodepng's own compressor, which is slower and (2022) follows a null pointer
@@ -53,8 +67,19 @@ static unsigned compress_with_zlib(unsigned char **out, size_t *size, const unsi
 
 static int encode(dl_context *cx, LodePNGState *state, const struct image *image,
                   const char *const *text, unsigned char **data, size_t *size) {
-    for (size_t i = 0; text && text[i]; i += 2)
-        DL_TRY(add_text(cx, &state->info_png, text[i], text[i + 1]));
+    enum { KEY_MAX = 79 };
+    struct buffer chunks = {0}; /* between header and pixels; freed with the state */
+    for (size_t i = 0; text && text[i]; i += 2) {
+        if (!text[i][0] || strlen(text[i]) > KEY_MAX) {
+            buffer_free(&chunks);
+            return fail(cx, DL_FAILED, "PNG text \"%s\": a key has 1 to %d characters", text[i],
+                        KEY_MAX);
+        }
+        put_text(&chunks, text[i], text[i + 1]);
+    }
+    state->info_png.unknown_chunks_data[0] = (unsigned char *)chunks.data;
+    state->info_png.unknown_chunks_size[0] = chunks.length;
+    DL_TRY(buffer_check(cx, &chunks, "PNG text"));
     unsigned error = lodepng_encode(data, size, image->rgb, (unsigned)image->width,
                                     (unsigned)image->height, state);
     if (error) {
@@ -81,8 +106,7 @@ int png_encode(dl_context *cx, const uint8_t *rgb, int width, int height, const 
     state.info_raw.bitdepth = 8;
     state.info_png.color.colortype = LCT_RGB;
     state.info_png.color.bitdepth = 8;
-    state.encoder.auto_convert = 0;     /* always RGB, whatever the colours */
-    state.encoder.text_compression = 0; /* tEXt, not zTXt: greppable */
+    state.encoder.auto_convert = 0; /* always RGB, whatever the colours */
     state.encoder.zlibsettings.custom_zlib = compress_with_zlib;
     int status = encode(cx, &state, &image, text, data, size);
     lodepng_state_cleanup(&state);
