@@ -51,9 +51,13 @@ static void unify_model_path(cJSON *there, const cJSON *now) {
     struct stat a, b;
     const cJSON *old = cJSON_GetObjectItemCaseSensitive(there, "path");
     const cJSON *new = cJSON_GetObjectItemCaseSensitive(now, "path");
-    if (cJSON_IsString(old) && cJSON_IsString(new) && stat(old->valuestring, &a) == 0 &&
-        stat(new->valuestring, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
-        cJSON_ReplaceItemInObjectCaseSensitive(there, "path", cJSON_CreateString(new->valuestring));
+    if (!cJSON_IsString(old) || !cJSON_IsString(new) || cJSON_Compare(old, new, true) ||
+        stat(old->valuestring, &a) != 0 || stat(new->valuestring, &b) != 0 ||
+        a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+        return;
+    cJSON *path = cJSON_CreateString(new->valuestring);
+    if (path)
+        cJSON_ReplaceItemInObjectCaseSensitive(there, "path", path);
 }
 
 /* The parts of a manifest that say what a run is. The new one is printed and parsed again, so that
