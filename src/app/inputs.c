@@ -57,31 +57,47 @@ static int add_lines(dl_context *cx, struct prompt_list *list, const char *name,
     return DL_OK;
 }
 
-static int read_stdin(dl_context *cx, char **data, size_t *size) {
+/* Reads a stream, of unknown length, to its end. */
+static int read_stream(dl_context *cx, FILE *stream, const char *name, char **data, size_t *size) {
     size_t capacity = 1 << 16, n = 0;
     char *text = malloc(capacity);
-    while (text && !feof(stdin) && !ferror(stdin)) {
+    while (text && !feof(stream) && !ferror(stream)) {
         if (n == capacity) {
             char *grown = capacity < PROMPT_BYTES_MAX ? realloc(text, 2 * capacity) : NULL;
             if (!grown) {
                 free(text);
-                return fail(cx, DL_USAGE, "standard input: prompts of more than %d bytes",
+                return fail(cx, DL_USAGE, "%s: prompts of more than %d bytes", name,
                             PROMPT_BYTES_MAX);
             }
             text = grown;
             capacity *= 2;
         }
-        n += fread(text + n, 1, capacity - n, stdin);
+        n += fread(text + n, 1, capacity - n, stream);
     }
     if (!text)
         return fail_memory(cx, "prompts", capacity);
-    if (ferror(stdin)) {
+    if (ferror(stream)) {
         free(text);
-        return fail(cx, DL_USAGE, "standard input: %s", strerror(errno));
+        return fail(cx, DL_USAGE, "%s: cannot read: %s", name, strerror(errno));
     }
     *data = text;
     *size = n;
     return DL_OK;
+}
+
+/* A file, a pipe (`--prompts <(...)`) or, by the name -, standard input. */
+static int read_prompts(dl_context *cx, const char *path, char **data, size_t *size) {
+    if (strcmp(path, "-") == 0)
+        return read_stream(cx, stdin, "standard input", data, size);
+    if (file_exists(path))
+        return file_read(cx, DL_USAGE, path, PROMPT_BYTES_MAX, data, size);
+    FILE *pipe = dir_exists(path) ? NULL : fopen(path, "rb");
+    if (!pipe)
+        return fail(cx, DL_USAGE, "%s: cannot open: %s", path,
+                    dir_exists(path) ? "is a folder" : strerror(errno));
+    int status = read_stream(cx, pipe, path, data, size);
+    fclose(pipe);
+    return status;
 }
 
 static int add_csv(dl_context *cx, struct prompt_list *list, const char *path) {
@@ -120,10 +136,9 @@ int prompts_read(dl_context *cx, const struct options *options, struct prompt_li
     } else if (file) {
         char *text = NULL;
         size_t size = 0;
-        const bool stdin_wanted = strcmp(file, "-") == 0;
-        DL_TRY(stdin_wanted ? read_stdin(cx, &text, &size)
-                            : file_read(cx, DL_USAGE, file, PROMPT_BYTES_MAX, &text, &size));
-        int status = add_lines(cx, out, stdin_wanted ? "standard input" : file, text, size);
+        DL_TRY(read_prompts(cx, file, &text, &size));
+        int status =
+            add_lines(cx, out, strcmp(file, "-") == 0 ? "standard input" : file, text, size);
         free(text);
         DL_TRY(status);
     }
