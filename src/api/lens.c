@@ -23,6 +23,8 @@ int dl_lens_resumed(dl_context *cx, dl_model *model, const dl_options *options,
                     const char *const *prompts, size_t prompt_count, dl_skip_fn skip,
                     dl_picture_fn emit, void *user) {
     struct settings settings;
+    if (!emit)
+        return fail(cx, DL_USAGE, "dl_lens: emit is NULL; pictures live only while it is called");
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK) {
         const struct lens_callbacks callbacks = {

@@ -47,6 +47,7 @@ void console_on_interrupt(enum on_interrupt what) {
     sigaction(SIGTERM, &action, NULL);
     /* A closed pipe ends what only prints; work goes on, and the error is told at its end. */
     signal(SIGPIPE, asks ? SIG_IGN : SIG_DFL);
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond the limit is a write error like others */
 }
 
 bool console_interrupted(void) {

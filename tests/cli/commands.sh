@@ -92,6 +92,12 @@ status prompts_nul 2 "NUL" lens --prompts nul.txt -m "$tiny" $fast
 printf 'a dog\n' | "$dlens" lens - -m "$tiny" $fast -l last -o stdin > out 2> err
 ok prompts_stdin test -s stdin/index.html
 
+mkfifo pipe && printf 'a dog\na cat\n' > pipe &
+while [ ! -p pipe ]; do sleep 0.1; done
+status prompts_pipe 0 "" lens --prompts pipe -m "$tiny" $fast -l last -o piped
+ok prompts_pipe_two test -s piped/sheet-1.png
+status prompts_folder 2 "is a folder" lens --prompts many -m "$tiny" $fast
+
 # ---- odd prompts
 status invalid_utf8 2 "UTF-8" lens "$(printf 'a \377 dog')" -m "$tiny" $fast -o bad
 status invalid_negative 2 "UTF-8" lens "a dog" --negative "$(printf '\377')" -m "$tiny" $fast -o bad
@@ -140,6 +146,8 @@ if [ "$(id -u)" -ne 0 ]; then
     status unwritable 1 "ro" lens "a dog" -m "$tiny" $fast -l last -o ro/out
 fi
 status folder_is_a_file 2 "file" lens "a dog" -m "$tiny" $fast -l last -o dog.png
+(ulimit -f 8 && "$dlens" lens "a dog" -m "$tiny" $fast -l 0,last -o limited > out 2> err)
+ok limited_files_are_told [ $? -eq 1 -a -s err -a -z "$(find limited -name '*.tmp')" ]
 if [ -e /dev/full ]; then
     "$dlens" tokenize "a dog" -m "$tiny" > /dev/full 2> err
     ok full_standard_output [ $? -eq 1 -a -s err ]
