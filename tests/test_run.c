@@ -261,20 +261,34 @@ static void manifest_comes_first(void **state) {
     end(&f);
 }
 
-/* One model by two paths is one model. */
-static void resumes_by_another_path(void **state) {
+/* A model is known by its weights: the same elsewhere goes on, another training in the same place
+ * does not. */
+static void knows_its_model(void **state) {
     struct fixture f;
-    size_t made, found;
+    size_t made, found, size;
+    char *data;
     (void)state;
     begin(&f);
+    char *copy = path_join(f.folder, "copy");
     assert_int_equal(go(&f, &made, &found), DL_OK);
     dl_model_close(f.model);
-    assert_int_equal(dl_model_open(f.cx, "./tests/data/tiny-sd1/", &f.model), DL_OK);
+    link_tree("tests/data/tiny-sd1", copy);
+    assert_int_equal(dl_model_open(f.cx, copy, &f.model), DL_OK);
     assert_int_equal(go(&f, &made, &found), DL_OK);
     assert_int_equal(made, 0);
     dl_model_close(f.model);
-    assert_int_equal(dl_model_open(f.cx, "tests/data/tiny-sd2", &f.model), DL_OK);
+    const char *file = "vae/diffusion_pytorch_model.safetensors";
+    char *path = path_join(copy, file);
+    assert_int_equal(file_read(f.cx, DL_FAILED, path, 1 << 24, &data, &size), DL_OK);
+    for (size_t i = size / 2; i < size; i++)
+        data[i] = (char)(data[i] ^ 1);
+    put_file(copy, file, data, size);
+    assert_int_equal(dl_model_open(f.cx, copy, &f.model), DL_OK);
     assert_int_equal(go(&f, &made, &found), DL_USAGE);
+    assert_non_null(strstr(dl_message(f.cx), "weights"));
+    free(data);
+    free(path);
+    free(copy);
     end(&f);
 }
 
@@ -447,7 +461,7 @@ int main(void) {
         cmocka_unit_test(resumes_what_is_missing),
         cmocka_unit_test(resumes_after_a_kill),
         cmocka_unit_test(manifest_comes_first),
-        cmocka_unit_test(resumes_by_another_path),
+        cmocka_unit_test(knows_its_model),
         cmocka_unit_test(refuses_other_settings),
         cmocka_unit_test(refuses_foreign_files),
         cmocka_unit_test(stopped_and_resumed),

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MANIFEST_BYTES_MAX = 256 << 20 };
@@ -46,18 +45,16 @@ static bool find_difference(const char *part, const cJSON *there, const cJSON *n
     return true;
 }
 
-/* A model is the same by whatever path it is named: the old path gives way to the new one. */
+/* A model is the same by its weights, wherever it lies: the old path gives way to the new one. */
 static void unify_model_path(cJSON *there, const cJSON *now) {
-    struct stat a, b;
-    const cJSON *old = cJSON_GetObjectItemCaseSensitive(there, "path");
-    const cJSON *new = cJSON_GetObjectItemCaseSensitive(now, "path");
-    if (!cJSON_IsString(old) || !cJSON_IsString(new) || cJSON_Compare(old, new, true) ||
-        stat(old->valuestring, &a) != 0 || stat(new->valuestring, &b) != 0 ||
-        a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+    const cJSON *path = cJSON_GetObjectItemCaseSensitive(now, "path");
+    const cJSON *weights = cJSON_GetObjectItemCaseSensitive(now, "weights");
+    if (!cJSON_Compare(weights, cJSON_GetObjectItemCaseSensitive(there, "weights"), true) ||
+        cJSON_Compare(path, cJSON_GetObjectItemCaseSensitive(there, "path"), true))
         return;
-    cJSON *path = cJSON_CreateString(new->valuestring);
-    if (path)
-        cJSON_ReplaceItemInObjectCaseSensitive(there, "path", path);
+    cJSON *copy = cJSON_Duplicate(path, true);
+    if (copy)
+        cJSON_ReplaceItemInObjectCaseSensitive(there, "path", copy);
 }
 
 /* The parts of a manifest that say what a run is. The new one is printed and parsed again, so that

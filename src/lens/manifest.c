@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "out/buffer.h"
+#include "store/store.h"
 #include "text/unicode.h"
 
 #include <cjson/cJSON.h>
@@ -162,12 +163,33 @@ static cJSON *put_array(struct builder *b, cJSON *object, const char *key) {
     return b->failed ? NULL : array;
 }
 
+/* A checksum of samples of all weights: another training of a model changes it, another place does
+ * not. */
+static cJSON *fingerprint(const dl_model *model) {
+    enum { TENSORS = 16, BYTES = 256 };
+    unsigned long sum = 0;
+    char text[24];
+    for (size_t c = 0; c < model->component_count; c++) {
+        const struct store *store = model->components[c].store;
+        const size_t count = store ? store_count(store) : 0;
+        for (size_t i = 0; i < count && i < TENSORS; i++) {
+            const struct tensor *t = store_at(store, count < TENSORS ? i : i * count / TENSORS);
+            const size_t bytes = tensor_count(t) * dtype_size(t->dtype);
+            sum = crc32_z(sum, (const unsigned char *)t->name, strlen(t->name));
+            sum = crc32_z(sum, t->data, bytes < BYTES ? bytes : BYTES);
+        }
+    }
+    snprintf(text, sizeof text, "crc32:%08lx", sum);
+    return cJSON_CreateString(text);
+}
+
 static cJSON *model_json(struct builder *b, const dl_model *model) {
     cJSON *o = cJSON_CreateObject();
     put_string(b, o, "path", model->path);
     put_string(b, o, "family", model->family->name);
     put_string(b, o, "encoder", model->encoder->class_name);
     put_number(b, o, "layers", (double)model->encoder->layers);
+    put(b, o, "weights", fingerprint(model));
     return o;
 }
 
@@ -269,10 +291,15 @@ int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *gri
 }
 
 void manifest_identity(const struct cJSON *manifest, char out[16]) {
-    static const char *const parts[] = {"model", "options", "prompts"};
+    const cJSON *model = cJSON_GetObjectItemCaseSensitive(manifest, "model");
+    const cJSON *const parts[] = {
+        cJSON_GetObjectItemCaseSensitive(model, "weights"),
+        cJSON_GetObjectItemCaseSensitive(manifest, "options"),
+        cJSON_GetObjectItemCaseSensitive(manifest, "prompts"),
+    };
     unsigned long sum = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        char *text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(manifest, parts[i]));
+        char *text = cJSON_PrintUnformatted(parts[i]);
         if (text)
             sum = crc32_z(sum, (const unsigned char *)text, strlen(text));
         cJSON_free(text);

@@ -51,7 +51,7 @@ struct cJSON *json_text(const char *text);
 int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
                    const dl_run *run, struct cJSON **out);
 
-/* A checksum of model, options and prompts: marks other files of the run as its own. */
+/* A checksum of weights, options and prompts: marks other files of the run as its own. */
 void manifest_identity(const struct cJSON *manifest, char out[16]);
 
 /* Writes FOLDER/manifest.json with the grid's pictures. */
