@@ -1,6 +1,8 @@
-/* The public context: threads, kernel table, log, version. */
+/* The public context: threads, kernel table, log, version; and what needs nothing but a context:
+ * noise, and the speed of this machine. */
 #include "base/context.h"
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "kernels/kernels.h"
 #include "kernels/ops.h"
@@ -8,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -86,12 +87,6 @@ void dl_noise(uint64_t seed, float *out, size_t count) {
         rng_normal(&rng, out, count);
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The best of the products that fit into a third of a second. */
 int dl_measure_speed(dl_context *cx, double *speed) {
     enum { M = 1024, N = 1280, K = 1280 }; /* as in Stable Diffusion's transformers */
@@ -109,9 +104,9 @@ int dl_measure_speed(dl_context *cx, double *speed) {
         status = arena_reserve(cx, "matrix product");
     }
     *speed = 0;
-    for (double start = now(), t = start; status == DL_OK && t - start < 0.33;) {
+    for (double start = clock_seconds(), t = start; status == DL_OK && t - start < 0.33;) {
         op_linear(cx, y, x, &weight, M, NULL);
-        const double end = now(), rate = (double)M * N * K / (end - t);
+        const double end = clock_seconds(), rate = (double)M * N * K / (end - t);
         *speed = rate > *speed ? rate : *speed;
         t = end;
     }

@@ -3,6 +3,7 @@
 #include "app/commands.h"
 #include "app/inputs.h"
 
+#include "base/clock.h"
 #include "lens/manifest.h"
 
 #include <cjson/cJSON.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 enum { REPEATS_MAX = 1000 };
 
@@ -31,12 +31,6 @@ struct bench {
     float *states;  /* (2,T,D) */
     dl_options options;
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int run_encode(struct bench *b) {
     dl_encoding encoding;
@@ -67,9 +61,9 @@ static int time_part(struct bench *b, int (*run)(struct bench *), struct part *p
     double seconds[REPEATS_MAX];
     const long repeats = b->call->options->repeats ? b->call->options->repeats : 3;
     for (long i = 0; i < repeats; i++) {
-        const double start = now();
+        const double start = clock_seconds();
         DL_TRY(run(b));
-        seconds[i] = now() - start;
+        seconds[i] = clock_seconds() - start;
     }
     qsort(seconds, (size_t)repeats, sizeof seconds[0], compare_doubles);
     part->seconds = seconds[repeats / 2];

@@ -1,6 +1,7 @@
 /* Messages, progress and pictures on the terminal. */
 #include "app/console.h"
 
+#include "base/clock.h"
 #include "out/progress.h"
 #include "out/term.h"
 
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- interruption ---------------------------------------------------------------------------- */
@@ -101,12 +101,6 @@ void console_log(void *user, int level, const char *line) {
 
 /* ---- progress -------------------------------------------------------------------------------- */
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int terminal_columns(int fd) {
     struct winsize size;
     if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
@@ -116,7 +110,7 @@ static int terminal_columns(int fd) {
 
 void console_progress_begin(struct console_progress *p, const struct options *options) {
     const char *mode = options->progress ? options->progress : "auto";
-    *p = (struct console_progress){.options = options, .start = now()};
+    *p = (struct console_progress){.options = options, .start = clock_seconds()};
     p->on =
         strcmp(mode, "on") == 0 || (strcmp(mode, "auto") == 0 && !options->quiet && is_terminal());
 }
@@ -166,7 +160,7 @@ int console_progress(void *user, const dl_progress *g) {
     struct console_progress *p = user;
     char text[512], detail[64];
     const bool terminal = is_terminal();
-    const double t = now(), pause = terminal ? 0.05 : 1;
+    const double t = clock_seconds(), pause = terminal ? 0.05 : 1;
     const bool due = !p->shown || t - p->last_draw >= pause || (terminal && g->step == g->steps);
     if (!p->on || !due || console_interrupted())
         return console_interrupted();

@@ -5,8 +5,8 @@
  *     x_1 = stage I (c)                                       64 x 64, from noise
  *     x_2 = stage II (c, x_1 enlarged, with noise of t = 250) 256 x 256
  *     x_3 = stage III (prompt, x_2 with noise of t = 100)     1024 x 1024, Stable Diffusion's x4
- *                                                             upscaler, which reads the prompt
- * itself
+ *                                                             upscaler, which reads the
+ *                                                             prompt itself
  *
  * The folders are those of the hub: the first stage's is the model and holds the text encoder; the
  * others are named or lie beside it. Each stage is optional, the lens may stop at the first.

@@ -29,8 +29,7 @@ struct parts {
 
 /* Settings of the families' own makers where the folder has no dlens.json: the pipelines' defaults
  * (50 steps, 7.5), those of LCM (arXiv 2310.04378: 4 steps, guidance 8.5 as its pipeline has it),
- * and of turbo models (one step without
- * guidance), known by their schedulers. */
+ * and of turbo models (one step without guidance), known by their schedulers. */
 static void default_settings(dl_model *model, const struct schedule *schedule) {
     model->sampler = schedule_default_sampler(schedule);
     model->steps = 50;

@@ -13,11 +13,10 @@
  * L blocks of the encoder   T tokens   D width of its states */
 #include "lens/lens.h"
 
-#include "base/file.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- one run --------------------------------------------------------------------------------- */
 
@@ -33,12 +32,6 @@ struct run {
     struct cache cache;
     dl_progress progress; /* of the running picture */
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int on_step(void *user, const char *stage, size_t step, size_t steps) {
     struct run *run = user;
@@ -99,7 +92,7 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
     };
     memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
     struct sample sample = {0};
-    const double start = now();
+    const double start = clock_seconds();
     run->progress.prompt = prompt;
     run->progress.layer = layer;
     run->progress.seed = seed;
@@ -113,7 +106,7 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
             .height = (int)s->height,
             .rgb = sample.rgb,
             .latents = run->callbacks->keep_latents ? sample.latents : NULL,
-            .seconds = now() - start,
+            .seconds = clock_seconds() - start,
         };
         run->progress.image++;
         run->cx->status = DL_OK;
