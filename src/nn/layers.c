@@ -77,22 +77,12 @@ void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w
 }
 
 /* Stride 1 and (k-1)/2 zeros around: the output has the input's sides. */
-static void same_size(dl_context *cx, float *y, const float *x, const struct conv2d *w,
-                      const float *residual, size_t B, size_t H, size_t W) {
+void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B, size_t H,
+            size_t W) {
     size_t pad = w->weight.ndim == 4 ? (w->weight.shape[2] - 1) / 2 : 0;
     struct conv_shape s = {
         .B = B, .H = H, .W = W, .stride = 1, .pad_before = pad, .pad_after = pad};
-    op_conv2d(cx, y, x, &w->weight, &s, &(struct epilogue){w->bias, residual, ACT_NONE});
-}
-
-void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B, size_t H,
-            size_t W) {
-    same_size(cx, y, x, w, NULL, B, H, W);
-}
-
-void conv2d_add(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B,
-                size_t H, size_t W) {
-    same_size(cx, y, x, w, y, B, H, W);
+    op_conv2d(cx, y, x, &w->weight, &s, &(struct epilogue){w->bias, NULL, ACT_NONE});
 }
 
 void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, size_t M, size_t C,

@@ -39,8 +39,6 @@ void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w
 /* Same-size convolution (stride 1, pad (k-1)/2): y (B,H,W,N) from x (B,H,W,K). */
 void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B, size_t H,
             size_t W);
-void conv2d_add(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B,
-                size_t H, size_t W); /* y += */
 
 void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, size_t M, size_t C,
                 float eps);
