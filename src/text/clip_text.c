@@ -127,28 +127,21 @@ static int bind_weights(dl_context *cx, struct clip_text *e) {
     return bind_end(&b);
 }
 
-static int clip_open(dl_context *cx, const char *dir, const struct text_encoder_class *class,
-                     struct text_encoder **out) {
+static int clip_open(dl_context *cx, const char *dir, struct text_encoder *base) {
+    struct clip_text *e = (struct clip_text *)base;
     struct config config;
     void *memory;
-    DL_TRY(allocate(cx, class->name, 1, sizeof(struct clip_text), &memory));
-    struct clip_text *e = memory;
-    *out = &e->base;
-    e->base.class = class;
-    e->base.class_name = class->name;
     DL_TRY(config_open(cx, dir, "config.json", &config));
     read_config(&config, e);
     DL_TRY(config_end(&config));
-    DL_TRY(allocate(cx, class->name, e->base.layers, sizeof *e->blocks, &memory));
+    DL_TRY(allocate(cx, base->class_name, base->layers, sizeof *e->blocks, &memory));
     e->blocks = memory;
-    DL_TRY(store_open(cx, dir, "model", &e->base.store));
+    DL_TRY(store_open(cx, dir, "model", &base->store));
     return bind_weights(cx, e);
 }
 
 static void clip_close(struct text_encoder *base) {
-    struct clip_text *e = (struct clip_text *)base;
-    free(e->blocks);
-    free(e);
+    free(((struct clip_text *)base)->blocks);
 }
 
 /* ---- forward ------------------------------------------------------------------------------- */
@@ -256,12 +249,22 @@ static void clip_pooled(dl_context *cx, const struct text_encoder *base, float *
     arena_release(cx, mark);
 }
 
-const struct text_encoder_class clip_text_model = {"CLIPTextModel", clip_open,   clip_forward,
-                                                   clip_final_norm, clip_pooled, clip_close};
+const struct text_encoder_class clip_text_model = {
+    .name = "CLIPTextModel",
+    .size = sizeof(struct clip_text),
+    .open = clip_open,
+    .forward = clip_forward,
+    .final_norm = clip_final_norm,
+    .pooled = clip_pooled,
+    .close = clip_close,
+};
 
-const struct text_encoder_class clip_text_model_with_projection = {"CLIPTextModelWithProjection",
-                                                                   clip_open,
-                                                                   clip_forward,
-                                                                   clip_final_norm,
-                                                                   clip_pooled,
-                                                                   clip_close};
+const struct text_encoder_class clip_text_model_with_projection = {
+    .name = "CLIPTextModelWithProjection",
+    .size = sizeof(struct clip_text),
+    .open = clip_open,
+    .forward = clip_forward,
+    .final_norm = clip_final_norm,
+    .pooled = clip_pooled,
+    .close = clip_close,
+};

@@ -8,6 +8,7 @@
 #include "store/store.h"
 #include "text/encoder_class.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct text_encoder_class *const classes[] = {
@@ -34,7 +35,12 @@ int text_encoder_open(dl_context *cx, const char *dir, const char *class_name,
         class = strcmp(classes[i]->name, class_name) == 0 ? classes[i] : class;
     if (!class)
         return unknown_class(cx, dir, class_name);
-    int status = class->open(cx, dir, class, out);
+    void *memory;
+    DL_TRY(allocate(cx, class->name, 1, class->size, &memory));
+    *out = memory;
+    (*out)->class = class;
+    (*out)->class_name = class->name;
+    int status = class->open(cx, dir, *out);
     if (status != DL_OK) {
         text_encoder_close(*out);
         *out = NULL;
@@ -47,6 +53,7 @@ void text_encoder_close(struct text_encoder *encoder) {
         return;
     store_close(encoder->store);
     encoder->class->close(encoder);
+    free(encoder);
 }
 
 /* ---- running ------------------------------------------------------------------------------- */

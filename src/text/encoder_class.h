@@ -9,11 +9,11 @@
 
 struct text_encoder_class {
     const char *name; /* as in model_index.json */
+    size_t size;      /* of its struct */
 
-    /* Reads DIR/config.json and binds the weights of *out, which it allocates; also on failure
-     * *out may be set and is then closed. */
-    int (*open)(dl_context *cx, const char *dir, const struct text_encoder_class *class,
-                struct text_encoder **out);
+    /* Reads DIR/config.json and binds the weights of `encoder`, which is zero but for its class;
+     * it is closed by the caller, also on failure. */
+    int (*open)(dl_context *cx, const char *dir, struct text_encoder *encoder);
 
     /* As text_encoder_forward, arguments checked; runs in plan mode too (pointers are NULL then).
      * False if the watch has stopped it. */
@@ -29,7 +29,7 @@ struct text_encoder_class {
     void (*pooled)(dl_context *cx, const struct text_encoder *encoder, float *pooled,
                    const float *normed, const int32_t *ids, size_t B, size_t T);
 
-    /* Frees the struct; the store is closed by the caller. */
+    /* Frees what the struct points to; the struct and the store are the caller's. */
     void (*close)(struct text_encoder *encoder);
 };
 

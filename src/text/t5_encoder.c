@@ -129,29 +129,22 @@ static int bind_weights(dl_context *cx, struct t5_encoder *e) {
     return bind_end(&b);
 }
 
-static int t5_open(dl_context *cx, const char *dir, const struct text_encoder_class *class,
-                   struct text_encoder **out) {
+static int t5_open(dl_context *cx, const char *dir, struct text_encoder *base) {
+    struct t5_encoder *e = (struct t5_encoder *)base;
     struct config config;
     void *memory;
-    DL_TRY(allocate(cx, class->name, 1, sizeof(struct t5_encoder), &memory));
-    struct t5_encoder *e = memory;
-    *out = &e->base;
-    e->base.class = class;
-    e->base.class_name = class->name;
     DL_TRY(config_open(cx, dir, "config.json", &config));
     read_config(&config, e);
     DL_TRY(config_end(&config));
-    DL_TRY(allocate(cx, class->name, e->base.layers, sizeof *e->blocks, &memory));
+    DL_TRY(allocate(cx, base->class_name, base->layers, sizeof *e->blocks, &memory));
     e->blocks = memory;
-    DL_TRY(store_open(cx, dir, "model", &e->base.store));
+    DL_TRY(store_open(cx, dir, "model", &base->store));
     e->streamed = store_bytes(e->base.store) > STREAMED_BYTES;
     return bind_weights(cx, e);
 }
 
 static void t5_close(struct text_encoder *base) {
-    struct t5_encoder *e = (struct t5_encoder *)base;
-    free(e->blocks);
-    free(e);
+    free(((struct t5_encoder *)base)->blocks);
 }
 
 /* ---- relative positions -------------------------------------------------------------------- */
@@ -326,5 +319,11 @@ static void t5_final_norm(dl_context *cx, const struct text_encoder *base, float
     op_rms_norm(cx, y, x, e->final_norm, rows, base->hidden_size, e->eps);
 }
 
-const struct text_encoder_class t5_encoder_model = {"T5EncoderModel", t5_open, t5_forward,
-                                                    t5_final_norm,    NULL,    t5_close};
+const struct text_encoder_class t5_encoder_model = {
+    .name = "T5EncoderModel",
+    .size = sizeof(struct t5_encoder),
+    .open = t5_open,
+    .forward = t5_forward,
+    .final_norm = t5_final_norm,
+    .close = t5_close,
+};
