@@ -1,6 +1,6 @@
 #!/bin/sh
 # The folders of src/ have ranks; a file includes only lower ranks and its own folder:
-#   base < kernels, store, out < nn < text | diffusion < family < lens < api < app
+#   base < kernels, store, out < nn < text | diffusion | vision < family | judge < lens < api < app
 # Folders of equal rank do not include each other. Prints a line for each folder.
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -9,8 +9,8 @@ rank() {
     base) echo 0 ;;
     kernels | store | out) echo 1 ;;
     nn) echo 2 ;;
-    text | diffusion) echo 3 ;;
-    family) echo 4 ;;
+    text | diffusion | vision) echo 3 ;;
+    family | judge) echo 4 ;;
     lens) echo 5 ;;
     api) echo 6 ;;
     app) echo 7 ;;
