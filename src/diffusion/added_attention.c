@@ -34,7 +34,8 @@ static void project_both(dl_context *cx, float *keys, const float *s, const floa
 }
 
 void added_attention_add(dl_context *cx, float *x, const float *states,
-                         const struct added_attention *w, size_t B, size_t P, size_t T) {
+                         const struct added_attention *w, size_t B, size_t P, size_t T,
+                         struct attention_view *view) {
     size_t C = w->C, d = C / w->heads, keys = w->text_only ? T : T + P;
     const struct attention_shape shape = {.batch = B,
                                           .heads = w->heads,
@@ -59,6 +60,7 @@ void added_attention_add(dl_context *cx, float *x, const float *states,
     linear(cx, q, n, &w->q, B * P);
     project_both(cx, k, states, n, &w->add_k, &w->k, w, B, P, T);
     project_both(cx, v, states, n, &w->add_v, &w->v, w, B, P, T);
+    attention_show(cx, view, q, k, &shape, T);
     op_attention(cx, n, q, k, v, &shape); /* n is free now: (B,P,C) */
     linear_add(cx, x, n, &w->out, B * P);
     arena_release(cx, mark);

@@ -9,7 +9,7 @@
 #ifndef DLENS_DIFFUSION_ADDED_ATTENTION_H
 #define DLENS_DIFFUSION_ADDED_ATTENTION_H
 
-#include "nn/layers.h"
+#include "diffusion/attention_map.h"
 
 enum { CROSS_NORM_GROUPS = 32 }; /* of norm_cross, whatever the config */
 
@@ -27,8 +27,9 @@ struct added_attention {
  * sizes and switches of *w are set before. */
 void bind_added_attention(struct binder *b, struct added_attention *w);
 
-/* x (B,P,C) += attention(x, states (B,T,D)). */
+/* x (B,P,C) += attention(x, states (B,T,D)). view: who looks at it, or NULL. */
 void added_attention_add(dl_context *cx, float *x, const float *states,
-                         const struct added_attention *w, size_t B, size_t P, size_t T);
+                         const struct added_attention *w, size_t B, size_t P, size_t T,
+                         struct attention_view *view);
 
 #endif

@@ -71,7 +71,7 @@ static void feed_forward_add(dl_context *cx, float *z, float *n, const struct tr
 }
 
 void transformer_add(dl_context *cx, float *x, const float *states, const struct transformer *w,
-                     size_t B, size_t P, size_t T) {
+                     size_t B, size_t P, size_t T, struct attention_view *view) {
     size_t C = w->C, M = B * P, mark = arena_mark(cx);
     float *z = floats(cx, M * C); /* (B,P,C) */
     float *n = floats(cx, M * C); /* (B,P,C) */
@@ -83,8 +83,10 @@ void transformer_add(dl_context *cx, float *x, const float *states, const struct
         const struct transformer_block *block = &w->blocks[i];
         bool cross = w->only_cross_attention;
         layer_norm(cx, n, z, &block->norm1, M, C, layer_norm_eps);
+        attention_show_cross(cx, cross ? view : NULL, n, states, &block->attn1, B, P, T);
         attention_add(cx, z, n, cross ? states : n, &block->attn1, B, P, cross ? T : P);
         layer_norm(cx, n, z, &block->norm2, M, C, layer_norm_eps);
+        attention_show_cross(cx, view, n, states, &block->attn2, B, P, T);
         attention_add(cx, z, n, states, &block->attn2, B, P, T);
         feed_forward_add(cx, z, n, block, M, C);
     }

@@ -11,7 +11,7 @@
 #ifndef DLENS_DIFFUSION_TRANSFORMER_H
 #define DLENS_DIFFUSION_TRANSFORMER_H
 
-#include "diffusion/attention.h"
+#include "diffusion/attention_map.h"
 
 struct transformer_block {
     struct norm norm1, norm2, norm3;
@@ -34,8 +34,9 @@ int bind_transformer(struct binder *b, struct transformer *w, size_t C, size_t D
                      size_t groups, size_t count, bool only_cross_attention);
 void transformer_free(struct transformer *w);
 
-/* x (B,P,C) += transformer(x, states (B,T,D)). */
+/* x (B,P,C) += transformer(x, states (B,T,D)). view: who looks at its attentions to the text, or
+ * NULL. */
 void transformer_add(dl_context *cx, float *x, const float *states, const struct transformer *w,
-                     size_t B, size_t P, size_t T);
+                     size_t B, size_t P, size_t T, struct attention_view *view);
 
 #endif

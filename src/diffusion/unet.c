@@ -184,6 +184,7 @@ void unet_forward(dl_context *cx, const struct unet *u, float *out, const float 
                            .temb = temb,
                            .states = embed_states(cx, &u->embedding, B, condition),
                            .tokens = condition->tokens,
+                           .view = {.tap = condition->attention},
                            .downsample_padding = c->downsample_padding};
 
     embed_time(cx, temb, &u->embedding, timestep, B, condition);

@@ -11,7 +11,7 @@
 #ifndef DLENS_DIFFUSION_UNET_H
 #define DLENS_DIFFUSION_UNET_H
 
-#include "kernels/ops.h"
+#include "diffusion/attention_map.h"
 #include "store/store.h"
 
 enum {
@@ -118,6 +118,7 @@ struct unet_condition {
     const float *timestep_cond; /* (B,time_cond_proj_dim) guidance embedding of LCM, or NULL */
     const float *class_labels;  /* (B) noise levels for config.class_embedding; NULL: 0 */
     const struct unet_tap *tap; /* or NULL */
+    const struct attention_tap *attention; /* looks at all attentions to the text; or NULL */
 };
 
 /* out (B,C',H,W) from sample (B,C,H,W), both in PyTorch's order. Any H, W >= 1. timestep may be

@@ -170,13 +170,17 @@ static void state_settle(dl_context *cx, struct unet_state *s, size_t mark) {
 /* x = attend(x) */
 static void attend(dl_context *cx, struct unet_state *s, const struct level *w, size_t i) {
     size_t P = s->x.H * s->x.W;
+    struct attention_view *view = s->view.tap ? &s->view : NULL;
 
+    s->view.H = s->x.H;
+    s->view.W = s->x.W;
     if (w->config->attention == ATTENTION_TRANSFORMER)
-        transformer_add(cx, s->x.data, s->states, &w->transformers[i], s->B, P, s->tokens);
+        transformer_add(cx, s->x.data, s->states, &w->transformers[i], s->B, P, s->tokens, view);
     else if (w->config->attention == ATTENTION_SELF)
         self_attention_add(cx, s->x.data, &w->self_attentions[i], s->B, P);
     else if (w->config->attention == ATTENTION_ADDED_KV)
-        added_attention_add(cx, s->x.data, s->states, &w->added_attentions[i], s->B, P, s->tokens);
+        added_attention_add(cx, s->x.data, s->states, &w->added_attentions[i], s->B, P, s->tokens,
+                            view);
 }
 
 /* x = conv(x) with stride 2. Without padding the zeros lie on the right and below only; a side of

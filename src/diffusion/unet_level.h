@@ -57,6 +57,7 @@ struct unet_state {
     const float *states; /* (B,T,D) */
     size_t tokens;       /* T */
     size_t downsample_padding;
+    struct attention_view view;          /* who looks at the attentions; tap NULL: nobody */
     struct activations x;                /* the running activation */
     struct activations skips[SKIPS_MAX]; /* kept for the way up */
     size_t skip_count;

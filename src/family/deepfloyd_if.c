@@ -335,6 +335,7 @@ static void fill_input(const dl_model *model, const struct sample_request *r, si
         .eta = r->eta,
         .progress = on_step,
         .progress_user = run,
+        .attention = i ? NULL : r->attention,
     };
 }
 

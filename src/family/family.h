@@ -10,6 +10,7 @@
 
 #include "base/context.h"
 #include "base/json.h"
+#include "diffusion/attention_map.h"
 #include "out/buffer.h"
 #include "text/encoder.h"
 #include "text/tokenizer.h"
@@ -21,8 +22,6 @@ struct conditioning {
     const float *states; /* (T,D) */
     size_t tokens;       /* T */
 };
-
-struct sample_progress; /* below */
 
 /* What one picture is made from. */
 struct sample_request {
@@ -41,6 +40,9 @@ struct sample_request {
                                           sampler's own choice of `steps` */
     int (*progress)(void *user, const char *stage, size_t step, size_t steps); /* may be NULL */
     void *progress_user;
+    /* Looks at the attentions to the positive prompt, of a cascade in its first stage; may be
+     * NULL. See attention_map.h; `first` is the family's. */
+    const struct attention_tap *attention;
 };
 
 /* What comes out; freed with sample_free. */

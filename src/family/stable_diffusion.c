@@ -180,6 +180,7 @@ struct denoiser {
     const struct unet *unet;
     size_t h, w;
     struct unet_condition condition;
+    struct attention_tap attention; /* of the positive half */
 };
 
 static void predict(dl_context *cx, void *user, float *out, const float *input, size_t B,
@@ -253,6 +254,11 @@ static int job_begin(dl_context *cx, const dl_model *model, const struct sample_
         .progress_user = job,
     };
     job->denoiser.condition.tokens = r->positive.tokens;
+    if (r->attention) {
+        job->denoiser.attention = *r->attention;
+        job->denoiser.attention.first = denoise_guided(&job->denoise) ? 1 : 0;
+        job->denoiser.condition.attention = &job->denoiser.attention;
+    }
     return planned ? DL_OK : set_condition(cx, model, parts, r, denoise_guided(&job->denoise), job);
 }
 

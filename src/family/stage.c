@@ -169,6 +169,7 @@ struct job {
     struct sampling sampling;
     struct denoise_job denoise;
     struct unet_condition condition;
+    struct attention_tap attention; /* of the positive half */
     float labels[2]; /* noise levels of both halves */
     float *states;   /* (B,T,D), the negative half first */
     float *low;      /* (3,h,w) the noised small picture */
@@ -243,6 +244,11 @@ static int job_begin(dl_context *cx, const struct stage *stage, const struct sta
         .progress = in->progress,
         .progress_user = in->progress_user,
     };
+    if (in->attention) {
+        job->attention = *in->attention;
+        job->attention.first = denoise_guided(&job->denoise) ? 1 : 0;
+        job->condition.attention = &job->attention;
+    }
     return DL_OK;
 }
 

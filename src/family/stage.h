@@ -63,6 +63,7 @@ struct stage_input {
     struct rng *rng;
     int (*progress)(void *user, size_t step, size_t steps); /* may be NULL */
     void *progress_user;
+    const struct attention_tap *attention; /* as in struct sample_request */
 };
 
 /* picture (3,H,W) in about [-1,1], not quantised. */
