@@ -65,7 +65,7 @@ int dl_generate(dl_context *cx, dl_model *model, const dl_options *options,
 int dl_lens_run(dl_context *cx, dl_model *model, const dl_options *options,
                 const char *const *prompts, size_t prompt_count, const dl_run *run,
                 dl_run_result *result) {
-    return lens_run(cx, model, options, prompts, prompt_count, run, result);
+    return lens_run(cx, model, options, prompts, prompt_count, run, NULL, result);
 }
 
 int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *options,

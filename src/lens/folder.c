@@ -30,7 +30,7 @@ static void describe_difference(const char *key, const cJSON *there, const cJSON
 /* The first entry of `now` that `there` has otherwise; false where all are equal. */
 static bool find_difference(const char *part, const cJSON *there, const cJSON *now,
                             char what[256]) {
-    if (there && cJSON_Compare(now, there, true))
+    if ((!there && !now) || (there && cJSON_Compare(now, there, true)))
         return false;
     const cJSON *entry;
     cJSON_ArrayForEach(entry, now) {
@@ -61,7 +61,7 @@ static void unify_model_path(cJSON *there, const cJSON *now) {
  * both sides have passed through the same text. */
 static int compare_runs(dl_context *cx, const cJSON *manifest, cJSON *there, bool *is_same,
                         char what[256]) {
-    static const char *const parts[] = {"schema", "model", "options", "prompts"};
+    static const char *const parts[] = {"schema", "model", "options", "prompts", "shard"};
     char *text = cJSON_PrintUnformatted(manifest);
     cJSON *mine = text ? cJSON_Parse(text) : NULL;
     bool same = true;
@@ -122,9 +122,11 @@ static void sweep(const struct grid *grid, const char *folder) {
 
 /* What is there by its final name is complete; it is read all the same, as a disk may have lost
  * it, and for its flags. */
-static void take_files(dl_context *cx, struct grid *grid, const char *folder) {
+void folder_take_files(dl_context *cx, struct grid *grid, const char *folder) {
     for (size_t i = 0; i < grid_count(grid); i++) {
         struct cell *cell = &grid->cells[i];
+        if (cell->elsewhere)
+            continue;
         char *path = path_join(folder, cell->file);
         struct image image = {0};
         if (path && file_exists(path) && png_read(cx, path, DL_FAILED, &image) == DL_OK &&
@@ -150,14 +152,19 @@ static bool is_sheet(const char *name) {
     return sscanf(name, "sheet-%u.png%n", &prompt, &end) == 1 && end && !name[end];
 }
 
-/* A top-level name that a run makes: its own files, a prompt's folder, the latents. Names with a
- * dot in front (what file managers leave) are nobody's. */
-static bool is_ours(const struct grid *grid, const char *name, const char *latents_file) {
+/* A top-level name that a run makes: its own files and its caller's, a prompt's folder, the
+ * latents. Names with a dot in front (what file managers leave) are nobody's. */
+static bool is_ours(const struct grid *grid, const char *name, const char *latents_file,
+                    const char *const *own_files) {
     const char *latents = latents_file ? strrchr(latents_file, '/') : NULL;
     latents = latents ? latents + 1 : latents_file;
     if (name[0] == '.' || strcmp(name, "manifest.json") == 0 || strcmp(name, "index.html") == 0 ||
-        is_sheet(name) || (latents && strcmp(name, latents) == 0))
+        is_sheet(name) || (latents && strcmp(name, latents) == 0) ||
+        (grid->times_apart && strcmp(name, "times.csv") == 0))
         return true;
+    for (; own_files && *own_files; own_files++)
+        if (strcmp(name, *own_files) == 0)
+            return true;
     for (size_t p = 0; p < grid->prompt_count; p++) {
         const char *file = grid_at(grid, p, 0, 0)->file;
         const size_t length = strcspn(file, "/");
@@ -169,7 +176,7 @@ static bool is_ours(const struct grid *grid, const char *name, const char *laten
 
 /* Counts the entries; the first foreign one goes to `what`. */
 static size_t count_entries(const char *folder, const struct grid *grid, const char *latents_file,
-                            bool *foreign, char what[256]) {
+                            const char *const *own_files, bool *foreign, char what[256]) {
     size_t count = 0;
     DIR *dir = opendir(folder);
     *foreign = false;
@@ -177,7 +184,7 @@ static size_t count_entries(const char *folder, const struct grid *grid, const c
         if (e->d_name[0] == '.' || file_is_temporary(e->d_name))
             continue;
         count++;
-        if (!*foreign && !is_ours(grid, e->d_name, latents_file)) {
+        if (!*foreign && !is_ours(grid, e->d_name, latents_file, own_files)) {
             *foreign = true;
             snprintf(what, 256, "%.250s", e->d_name);
         }
@@ -207,15 +214,15 @@ static int compare_manifest(dl_context *cx, const char *path, const struct cJSON
 }
 
 int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manifest,
-                   struct grid *grid, const char *latents_file, enum folder_state *state,
-                   char what[256]) {
+                   struct grid *grid, const char *latents_file, const char *const *own_files,
+                   enum folder_state *state, char what[256]) {
     bool foreign;
     cJSON *there = NULL;
     what[0] = '\0';
     *state = FOLDER_FREE;
     if (file_exists(folder))
         return fail(cx, DL_USAGE, "%s: is a file, not a folder", folder);
-    const size_t entries = count_entries(folder, grid, latents_file, &foreign, what);
+    const size_t entries = count_entries(folder, grid, latents_file, own_files, &foreign, what);
     if (!entries)
         return DL_OK;
     char *path = path_join(folder, "manifest.json");
@@ -228,9 +235,11 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
     if (*state == FOLDER_SAME && foreign)
         *state = FOLDER_FOREIGN;
     if (status == DL_OK && *state == FOLDER_SAME) {
-        status = take_images(cx, grid, cJSON_GetObjectItemCaseSensitive(there, "images"));
+        status = grid->times_apart
+                     ? times_read(cx, grid, folder)
+                     : take_images(cx, grid, cJSON_GetObjectItemCaseSensitive(there, "images"));
         sweep(grid, folder);
-        take_files(cx, grid, folder);
+        folder_take_files(cx, grid, folder);
     }
     cJSON_Delete(there);
     free(path);
@@ -285,6 +294,7 @@ int folder_clear(dl_context *cx, const char *folder) {
         }
         remove_file(folder, "sheet.png");
         remove_file(folder, "index.html");
+        remove_file(folder, "times.csv");
         remove_file(folder, "manifest.json");
     }
     cJSON_Delete(there);

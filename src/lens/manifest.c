@@ -60,9 +60,18 @@ struct cell *grid_find(struct grid *grid, size_t prompt, uint64_t seed, int laye
 
 bool grid_complete(const struct grid *grid) {
     for (size_t i = 0; i < grid_count(grid); i++)
-        if (!grid->cells[i].made)
+        if (!grid->cells[i].made && !grid->cells[i].elsewhere)
             return false;
     return true;
+}
+
+void grid_shard(struct grid *grid, size_t shard, size_t shards) {
+    const size_t count = grid_count(grid), share = count / shards, rest = count % shards;
+    /* the first `rest` parts have one more */
+    const size_t first = share * (shard - 1) + (shard - 1 < rest ? shard - 1 : rest);
+    const size_t end = first + share + (shard - 1 < rest);
+    for (size_t i = 0; i < count; i++)
+        grid->cells[i].elsewhere = i < first || i >= end;
 }
 
 static int name_cell(dl_context *cx, const struct grid *grid, size_t p, size_t s, size_t l) {
@@ -274,7 +283,7 @@ static int add_prompt(dl_context *cx, struct builder *b, cJSON *prompts, const d
 }
 
 int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
-                   const dl_run *run, struct cJSON **out) {
+                   const dl_run *run, size_t shard, size_t shards, struct cJSON **out) {
     struct builder builder = {false}, *b = &builder;
     cJSON *m = *out = cJSON_CreateObject();
     put_number(b, m, "schema", 1);
@@ -287,6 +296,12 @@ int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *gri
     cJSON *prompts = put_array(b, m, "prompts");
     for (size_t p = 0; p < grid->prompt_count; p++)
         DL_TRY(add_prompt(cx, b, prompts, model, grid->prompts[p], p));
+    if (shards) {
+        cJSON *part = cJSON_CreateObject();
+        put_number(b, part, "index", (double)shard);
+        put_number(b, part, "of", (double)shards);
+        put(b, m, "shard", part);
+    }
     return b->failed ? fail_memory(cx, "manifest.json", 0) : DL_OK;
 }
 
@@ -323,7 +338,8 @@ static cJSON *images_json(struct builder *b, const struct grid *grid) {
                 put_number(b, o, "layer", grid_layer(grid, l));
                 put_string(b, o, "file", cell->file);
                 put(b, o, "seconds",
-                    cell->seconds < 0 ? cJSON_CreateNull() : cJSON_CreateNumber(cell->seconds));
+                    cell->seconds < 0 || grid->times_apart ? cJSON_CreateNull()
+                                                           : cJSON_CreateNumber(cell->seconds));
                 cJSON *flags = put_array(b, o, "flags");
                 for (size_t f = 0; f < cell->flag_count; f++)
                     add(b, flags, cJSON_CreateString(cell->flags[f]));
@@ -345,5 +361,7 @@ int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *gr
                               : fail_memory(cx, "manifest.json", 0);
     cJSON_free(text);
     free(path);
+    if (status == DL_OK && grid->times_apart)
+        status = times_write(cx, grid, folder);
     return status;
 }

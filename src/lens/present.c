@@ -7,6 +7,7 @@
 #include "out/png.h"
 #include "out/sheet.h"
 
+#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,10 +24,9 @@ static int thumbnail_side(size_t pictures) {
 
 struct presentation {
     dl_context *cx;
-    const dl_model *model;
+    const cJSON *manifest, *model; /* the whole, and its part of that name */
     const struct grid *grid;
     const char *folder;
-    const dl_run *run;
     struct image *thumbnails;  /* (cells) */
     char (*row_labels)[32];    /* (seeds) */
     char (*column_labels)[16]; /* (layers) */
@@ -79,6 +79,17 @@ static int make_labels(struct presentation *p) {
     return DL_OK;
 }
 
+/* A text of a part of the manifest; "?" where a manifest of others lacks it. */
+static const char *text_of(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "?";
+}
+
+static int number_of(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valueint : 0;
+}
+
 /* The last part of a path: how people know a model. */
 static const char *base_name(const char *path) {
     size_t end = strlen(path);
@@ -112,9 +123,9 @@ static int write_sheet(struct presentation *p, size_t prompt) {
         cells[i] = (struct sheet_cell){t->rgb, t->width, t->height};
     }
     snprintf(subtitle, sizeof subtitle,
-             "Diffusion Lens \xC2\xB7 %s, %zu layers \xC2\xB7 %s, %zu steps, guidance %g%s",
-             base_name(p->model->path), p->model->encoder->layers, s->sampler, s->steps,
-             s->guidance, s->norm ? "" : " \xC2\xB7 without the final norm");
+             "Diffusion Lens \xC2\xB7 %s, %d layers \xC2\xB7 %s, %zu steps, guidance %g%s",
+             base_name(text_of(p->model, "path")), number_of(p->model, "layers"), s->sampler,
+             s->steps, s->guidance, s->norm ? "" : " \xC2\xB7 without the final norm");
     const struct sheet sheet = {
         .title = g->prompts[prompt],
         .subtitle = subtitle,
@@ -143,13 +154,14 @@ static int write_sheet(struct presentation *p, size_t prompt) {
 
 /* argv as a line that a shell reads back: words with anything but plain characters in single
  * quotes. */
-static void quote_command(const dl_run *run, struct buffer *out) {
-    for (size_t i = 0; i < run->command_count; i++) {
-        const char *word = run->command[i];
+static void quote_command(const cJSON *command, struct buffer *out) {
+    const cJSON *argument;
+    cJSON_ArrayForEach(argument, command) {
+        const char *word = cJSON_IsString(argument) ? argument->valuestring : "?";
         const bool plain =
             word[0] && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                     "0123456789_-./:=,+@%") == strlen(word);
-        buffer_text(out, i ? " " : "");
+        buffer_text(out, argument != command->child ? " " : "");
         if (plain) {
             buffer_text(out, word);
             continue;
@@ -164,23 +176,24 @@ static void quote_command(const dl_run *run, struct buffer *out) {
     }
 }
 
-/* Whether token i is one that the tokenizer puts around the prompt: written in angle brackets, at
- * an end. */
-static bool is_frame(const struct tokens *tokens, size_t i) {
-    return (i == 0 || i + 1 == tokens->count) && tokens->pieces[i][0] == '<';
-}
-
-/* The tokens of one prompt, for the page. */
-static int report_tokens(struct presentation *p, size_t prompt, struct tokens *tokens,
+/* The tokens of one prompt, an entry of the manifest, for the page. One that the tokenizer puts
+ * around the prompt is written in angle brackets, at an end. */
+static int report_tokens(struct presentation *p, size_t prompt, const cJSON *entry,
                          struct report_prompt *out, char *sheet) {
-    const char *text = p->grid->prompts[prompt];
+    const cJSON *token, *tokens = cJSON_GetObjectItemCaseSensitive(entry, "tokens");
+    const cJSON *cut = cJSON_GetObjectItemCaseSensitive(entry, "cut");
+    const size_t count = (size_t)cJSON_GetArraySize(tokens);
     struct report_token *list = NULL;
-    DL_TRY(model_tokenize(p->cx, p->model, text, strlen(text), tokens));
-    DL_TRY(allocate(p->cx, "tokens", tokens->count, sizeof *list, (void **)&list));
-    for (size_t i = 0; i < tokens->count; i++)
-        list[i] = (struct report_token){tokens->ids[i], tokens->pieces[i], is_frame(tokens, i)};
+    size_t i = 0;
+    DL_TRY(allocate(p->cx, "tokens", count, sizeof *list, (void **)&list));
+    cJSON_ArrayForEach(token, tokens) {
+        const char *piece = text_of(token, "piece");
+        const bool framing = (i == 0 || i + 1 == count) && piece[0] == '<';
+        list[i++] = (struct report_token){number_of(token, "id"), piece, framing};
+    }
     sheet_name(p->grid, prompt, sheet);
-    *out = (struct report_prompt){text, list, tokens->count, tokens->cut, sheet};
+    *out = (struct report_prompt){p->grid->prompts[prompt], list, count,
+                                  cJSON_IsString(cut) ? cut->valuestring : NULL, sheet};
     return DL_OK;
 }
 
@@ -190,9 +203,13 @@ static void report_cells(const struct presentation *p, struct report_cell *cells
     for (size_t i = 0; i < count; i++) {
         const struct cell *c = &g->cells[i];
         const struct image *t = &p->thumbnails[i];
-        cells[i] =
-            (struct report_cell){t->rgb,     t->width, t->height,    c->made ? c->file : NULL,
-                                 c->seconds, c->flags, c->flag_count};
+        cells[i] = (struct report_cell){t->rgb,
+                                        t->width,
+                                        t->height,
+                                        c->made ? c->file : NULL,
+                                        g->times_apart ? -1 : c->seconds,
+                                        c->flags,
+                                        c->flag_count};
     }
 }
 
@@ -223,9 +240,9 @@ static void list_settings(const struct presentation *p, struct setting_rows *row
     add_setting(rows, "Size", rows->size);
     add_setting(rows, "Negative prompt", s->negative[0] ? s->negative : "(empty)");
     add_setting(rows, "Conditioning", s->norm ? "final layer norm" : "raw hidden state");
-    for (size_t k = 0; s->skip && k < p->model->encoder->layers; k++)
-        if (s->skip[k])
-            buffer_format(&rows->skipped, "%s%zu", rows->skipped.length ? ", " : "", k + 1);
+    const cJSON *options = cJSON_GetObjectItemCaseSensitive(p->manifest, "options"), *block;
+    cJSON_ArrayForEach(block, cJSON_GetObjectItemCaseSensitive(options, "skip_layers"))
+        buffer_format(&rows->skipped, "%s%d", rows->skipped.length ? ", " : "", block->valueint);
     if (rows->skipped.length)
         add_setting(rows, "Blocks left out", rows->skipped.data);
 }
@@ -238,13 +255,13 @@ static int write_page(struct presentation *p, const struct report_prompt *prompt
     struct setting_rows settings = {.count = 0};
     struct buffer command = {0};
     list_settings(p, &settings);
-    quote_command(p->run, &command);
+    quote_command(cJSON_GetObjectItemCaseSensitive(p->manifest, "command"), &command);
     const struct report report = {
         .version = DLENS_VERSION,
-        .model = base_name(p->model->path),
-        .family = p->model->family->name,
-        .encoder = p->model->encoder->class_name,
-        .encoder_layers = (int)p->model->encoder->layers,
+        .model = base_name(text_of(p->model, "path")),
+        .family = text_of(p->model, "family"),
+        .encoder = text_of(p->model, "encoder"),
+        .encoder_layers = number_of(p->model, "layers"),
         .prompts = prompts,
         .prompt_count = g->prompt_count,
         .seeds = s->seeds,
@@ -276,37 +293,38 @@ static int write_report(struct presentation *p) {
     const size_t count = grid_count(g);
     struct report_prompt *prompts = NULL;
     struct report_cell *cells = NULL;
-    struct tokens *tokens = NULL;
     char(*sheets)[32] = NULL;
     int status = allocate(p->cx, "report", g->prompt_count, sizeof *prompts, (void **)&prompts);
-    if (status == DL_OK)
-        status = allocate(p->cx, "report", g->prompt_count, sizeof *tokens, (void **)&tokens);
     if (status == DL_OK)
         status = allocate(p->cx, "report", g->prompt_count, sizeof *sheets, (void **)&sheets);
     if (status == DL_OK)
         status = allocate(p->cx, "report", count, sizeof *cells, (void **)&cells);
-    for (size_t i = 0; i < g->prompt_count && status == DL_OK; i++)
-        status = report_tokens(p, i, &tokens[i], &prompts[i], sheets[i]);
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(p->manifest, "prompts");
+    const cJSON *entry = list ? list->child : NULL;
+    for (size_t i = 0; i < g->prompt_count && status == DL_OK; i++) {
+        status = report_tokens(p, i, entry, &prompts[i], sheets[i]);
+        entry = entry ? entry->next : NULL;
+    }
     if (status == DL_OK) {
         report_cells(p, cells);
         status = write_page(p, prompts, cells);
     }
-    for (size_t i = 0; i < g->prompt_count; i++) {
-        if (prompts)
-            free((void *)(uintptr_t)prompts[i].tokens);
-        if (tokens)
-            tokens_free(&tokens[i]);
-    }
+    for (size_t i = 0; prompts && i < g->prompt_count; i++)
+        free((void *)(uintptr_t)prompts[i].tokens);
     free(prompts);
-    free(tokens);
     free(sheets);
     free(cells);
     return status;
 }
 
-int present(dl_context *cx, const dl_model *model, const struct grid *grid, const char *folder,
-            const dl_run *run) {
-    struct presentation p = {.cx = cx, .model = model, .grid = grid, .folder = folder, .run = run};
+int present(dl_context *cx, const cJSON *manifest, const struct grid *grid, const char *folder) {
+    struct presentation p = {
+        .cx = cx,
+        .manifest = manifest,
+        .model = cJSON_GetObjectItemCaseSensitive(manifest, "model"),
+        .grid = grid,
+        .folder = folder,
+    };
     int status = make_labels(&p);
     if (status == DL_OK)
         status = load_thumbnails(&p);

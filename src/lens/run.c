@@ -20,6 +20,7 @@ struct folder_run {
     dl_context *cx;
     const dl_model *model;
     const dl_run *run;
+    const struct run_plan *plan; /* never NULL */
     struct settings settings;
     struct grid grid;
     cJSON *manifest;
@@ -195,41 +196,65 @@ static int on_picture(void *user, const dl_picture *picture) {
 
 static int is_made(void *user, size_t prompt, int layer, uint64_t seed) {
     struct folder_run *r = user;
-    return grid_find(&r->grid, prompt, seed, layer)->made;
+    const struct cell *cell = grid_find(&r->grid, prompt, seed, layer);
+    return cell->made || cell->elsewhere;
 }
 
 /* ---- the folder ------------------------------------------------------------------------------ */
 
-/* The folder given, or lens-out/SLUG, SLUG-2, ... : the first that is free or holds this run. */
-static int choose_folder(struct folder_run *r) {
-    char name[96], what[256], base[48];
-    enum folder_state state;
-    slug(base, r->grid.prompts[0]);
-    for (int i = 1; i < 10000; i++) {
-        snprintf(name, sizeof name, i > 1 ? "lens-out/%s-%d" : "lens-out/%s", base, i);
-        free(r->folder);
-        r->folder = strdup(r->run->folder ? r->run->folder : name);
-        if (!r->folder)
-            return fail_memory(r->cx, "folder", sizeof name);
-        DL_TRY(folder_compare(r->cx, r->folder, r->manifest, &r->grid, r->run->latents_file, &state,
-                              what));
-        if (state == FOLDER_FREE || state == FOLDER_SAME)
-            return DL_OK;
-        if (r->run->overwrite)
-            return folder_clear(r->cx, r->folder);
-        if (!r->run->folder)
-            continue;
-        if (state == FOLDER_OTHER)
-            return fail(r->cx, DL_USAGE,
-                        "%s: holds a run with other settings (%s); choose another folder or give "
-                        "--overwrite",
-                        r->folder, what);
-        return fail(r->cx, DL_USAGE,
-                    "%s: holds files that are not a run's (%s); choose another folder or give "
+/* Says why a folder is not taken. */
+static int refuse_folder(dl_context *cx, const char *folder, enum folder_state state,
+                         const char *what) {
+    if (state == FOLDER_OTHER)
+        return fail(cx, DL_USAGE,
+                    "%s: holds a run with other settings (%s); choose another folder or give "
                     "--overwrite",
-                    r->folder, what);
+                    folder, what);
+    return fail(cx, DL_USAGE,
+                "%s: holds files that are not a run's (%s); choose another folder or give "
+                "--overwrite",
+                folder, what);
+}
+
+int choose_folder(dl_context *cx, const struct cJSON *manifest, struct grid *grid,
+                  const dl_run *run, const struct run_plan *plan, char **folder) {
+    char what[256], number[16] = "";
+    enum folder_state state;
+    struct buffer base = {0};
+    slug(what, grid->prompts[0]);
+    buffer_format(&base, plan->base ? "%s" : "lens-out/%s", plan->base ? plan->base : what);
+    int status = buffer_check(cx, &base, "folder");
+    bool found = false;
+    for (int i = 1; status == DL_OK && !found && i < 10000; i++) {
+        const size_t size = base.length + sizeof number;
+        free(*folder);
+        if (i > 1)
+            snprintf(number, sizeof number, "-%d", i);
+        *folder = run->folder ? strdup(run->folder) : malloc(size);
+        if (*folder && !run->folder)
+            snprintf(*folder, size, "%s%s", base.data, number);
+        status = *folder ? folder_compare(cx, *folder, manifest, grid, run->latents_file,
+                                          plan->own_files, &state, what)
+                         : fail_memory(cx, "folder", size);
+        if (status != DL_OK)
+            break;
+        found = state == FOLDER_FREE || state == FOLDER_SAME || run->overwrite;
+        if (!found && run->folder)
+            status = refuse_folder(cx, *folder, state, what);
+        else if (found && state != FOLDER_FREE && state != FOLDER_SAME)
+            status = folder_clear(cx, *folder);
     }
-    return fail(r->cx, DL_FAILED, "lens-out: no free folder name for %s", base);
+    if (status == DL_OK && !found)
+        status = fail(cx, DL_FAILED, "%s: no free folder name", base.data);
+    buffer_free(&base);
+    return status;
+}
+
+static int present_run(struct folder_run *r, bool stopped) {
+    const struct run_folder folder = {r->folder, r->manifest, &r->grid, stopped};
+    if (r->plan->finish)
+        return r->plan->finish(r->plan->user, &folder);
+    return present(r->cx, r->manifest, &r->grid, r->folder);
 }
 
 /* Manifest, latents, sheets and report of what is there. After a failure it is tried all the same,
@@ -241,7 +266,7 @@ static int finish(struct folder_run *r, int status) {
     if (written == DL_OK)
         written = write_latents(r);
     if (written == DL_OK && (status == DL_OK || status == DL_CANCELLED))
-        written = present(r->cx, r->model, &r->grid, r->folder, r->run);
+        written = present_run(r, status == DL_CANCELLED);
     if (status == DL_OK)
         return written;
     memcpy(r->cx->message, message, sizeof message);
@@ -255,8 +280,12 @@ static int prepare(struct folder_run *r, const dl_options *options, const char *
         return fail(r->cx, DL_USAGE, "PROMPT: none is given");
     DL_TRY(settings_resolve(r->cx, r->model, options, &r->settings));
     DL_TRY(grid_init(r->cx, &r->grid, &r->settings, prompts, prompt_count));
-    DL_TRY(manifest_begin(r->cx, r->model, &r->grid, r->run, &r->manifest));
-    DL_TRY(choose_folder(r));
+    r->grid.times_apart = r->plan->times_apart;
+    if (r->plan->shards)
+        grid_shard(&r->grid, r->plan->shard, r->plan->shards);
+    DL_TRY(manifest_begin(r->cx, r->model, &r->grid, r->run, r->plan->shard, r->plan->shards,
+                          &r->manifest));
+    DL_TRY(choose_folder(r->cx, r->manifest, &r->grid, r->run, r->plan, &r->folder));
     DL_TRY(dir_make(r->cx, r->folder));
     DL_TRY(begin_latents(r));
     return manifest_write(r->cx, r->manifest, &r->grid, r->folder);
@@ -279,8 +308,9 @@ static size_t count_made(const struct grid *grid) {
 
 int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
              const char *const *prompts, size_t prompt_count, const dl_run *run,
-             dl_run_result *result) {
-    struct folder_run r = {.cx = cx, .model = model, .run = run};
+             const struct run_plan *plan, dl_run_result *result) {
+    static const struct run_plan plain = {0};
+    struct folder_run r = {.cx = cx, .model = model, .run = run, .plan = plan ? plan : &plain};
     memset(result, 0, sizeof *result);
     int status = prepare(&r, options, prompts, prompt_count);
     if (status == DL_OK) {

@@ -5,10 +5,39 @@
 #include "lens/lens.h"
 #include "lens/manifest.h"
 
-/* See dl_lens_run. */
+struct cJSON;
+
+/* A run's folder, as its last step sees it. */
+struct run_folder {
+    const char *path;
+    const struct cJSON *manifest; /* without or with the list of pictures; see manifest_begin */
+    struct grid *grid;
+    bool stopped; /* the run was interrupted */
+};
+
+/* What a caller that builds on a run (an experiment) asks of it beside dl_run; zero what is not
+ * said. */
+struct run_plan {
+    const char *base;             /* default folder, in place of lens-out/SLUG; NULL: that */
+    size_t shard, shards;         /* makes this part, from 1, of so many; shards 0: everything */
+    bool times_apart;             /* see struct grid */
+    const char *const *own_files; /* what the caller writes beside the run's files; may be NULL */
+    /* Called with all pictures made, or as many as there are when stopped, in place of `present`;
+     * NULL: that. */
+    int (*finish)(void *user, const struct run_folder *folder);
+    void *user;
+};
+
+/* See dl_lens_run. plan may be NULL. */
 int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
              const char *const *prompts, size_t prompt_count, const dl_run *run,
-             dl_run_result *result);
+             const struct run_plan *plan, dl_run_result *result);
+
+/* folder/NAME for NAME, NAME-2, ... : the first that is free or holds the run of this manifest; or
+ * the folder given alone, DL_USAGE where it holds something else and is not to be overwritten.
+ * *folder is set, to be freed by the caller; what is there is taken into the grid. */
+int choose_folder(dl_context *cx, const struct cJSON *manifest, struct grid *grid,
+                  const dl_run *run, const struct run_plan *plan, char **folder);
 
 /* Writes one picture with the text chunks that say how it was made. */
 int picture_write(dl_context *cx, const dl_model *model, const struct settings *settings,
@@ -18,8 +47,9 @@ int picture_write(dl_context *cx, const dl_model *model, const struct settings *
  * "prompt.1.layer.4.seed.0"; the family's own conditioning is "native" in place of the layer. */
 void latents_name(char out[96], size_t prompts, size_t prompt, int layer, uint64_t seed);
 
-/* Contact sheets and index.html from the pictures in the folder. */
-int present(dl_context *cx, const dl_model *model, const struct grid *grid, const char *folder,
-            const dl_run *run);
+/* Contact sheets and index.html from the pictures in the folder and from what the manifest says of
+ * them: no model is needed. */
+int present(dl_context *cx, const struct cJSON *manifest, const struct grid *grid,
+            const char *folder);
 
 #endif
