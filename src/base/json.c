@@ -109,6 +109,25 @@ static const cJSON *lookup(const struct config *config, const char *key) {
     return cJSON_IsNull(found) ? NULL : found;
 }
 
+bool config_enter(struct config *config, const char *key) {
+    cJSON *inner = (cJSON *)(uintptr_t)lookup(config, key); /* the config owns it */
+    if (!cJSON_IsObject(inner))
+        return false;
+    const size_t size = strlen(config->path) + strlen(key) + 3;
+    char *path = malloc(size);
+    if (!path) {
+        config->status = fail_memory(config->cx, config->path, size);
+        return false;
+    }
+    snprintf(path, size, "%s: %s", config->path, key);
+    free(config->path);
+    config->path = path;
+    cJSON_DetachItemViaPointer(config->root, inner);
+    cJSON_Delete(config->root);
+    config->root = inner;
+    return true;
+}
+
 static const char *kind_of(const cJSON *value) {
     return cJSON_IsString(value)   ? "a string"
            : cJSON_IsNumber(value) ? "a number"

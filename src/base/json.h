@@ -33,6 +33,10 @@ int config_open(dl_context *cx, const char *dir, const char *name, struct config
 /* Frees the config and returns its sticky status. Strings got from it die here. */
 int config_end(struct config *config);
 
+/* Goes on with the object under `key`, which messages then name too. False, with nothing done,
+ * where there is none. */
+bool config_enter(struct config *config, const char *key);
+
 /* True if the key is there and is not null. */
 bool config_has(const struct config *config, const char *key);
 

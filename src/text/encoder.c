@@ -12,7 +12,7 @@
 #include <string.h>
 
 static const struct text_encoder_class *const classes[] = {
-    &clip_text_model, &clip_text_model_with_projection, &t5_encoder_model};
+    &clip_text_model, &clip_text_model_with_projection, &clip_model_text, &t5_encoder_model};
 
 enum { CLASSES = sizeof classes / sizeof *classes, TOKENS_MAX = 1 << 16 };
 

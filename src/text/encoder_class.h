@@ -33,7 +33,8 @@ struct text_encoder_class {
     void (*close)(struct text_encoder *encoder);
 };
 
-extern const struct text_encoder_class clip_text_model, clip_text_model_with_projection;
+extern const struct text_encoder_class clip_text_model, clip_text_model_with_projection,
+    clip_model_text;
 extern const struct text_encoder_class t5_encoder_model;
 
 #endif
