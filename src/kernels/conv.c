@@ -15,7 +15,7 @@ struct windows {
     struct conv_shape shape;
     size_t C, k;
     size_t in_H, in_W;   /* sides after enlargement */
-    size_t out_H, out_W; /* sides of y */
+    size_t out_H, out_W; /* sides of y, of a strip its rows */
 };
 
 /* Where input row or column `i` of the padded, enlarged picture lies in the stored one of `side`;
@@ -31,13 +31,14 @@ static void locate_windows(const void *source, size_t first, size_t rows, const 
     const struct windows *v = source;
     const struct conv_shape *s = &v->shape;
     for (size_t r = first; r < first + rows; r++) {
-        size_t b = r / (v->out_H * v->out_W), i = r / v->out_W % v->out_H, j = r % v->out_W;
+        size_t b = r / (v->out_H * v->out_W), j = r % v->out_W;
+        size_t i = s->first + r / v->out_W % v->out_H;
         for (size_t p = 0; p < v->k; p++)
             for (size_t q = 0; q < v->k; q++) {
                 size_t h, w;
                 bool inside = source_index(&h, i * s->stride + p, s->pad_before, v->in_H, s->H) &&
                               source_index(&w, j * s->stride + q, s->pad_before, v->in_W, s->W);
-                *at++ = inside ? v->x + ((b * s->H + h) * s->W + w) * v->C : NULL;
+                *at++ = inside ? v->x + ((b * s->H + h - s->x_first) * s->W + w) * v->C : NULL;
             }
     }
 }
@@ -50,6 +51,8 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
     v.in_W = s->up_W ? s->up_W : s->W;
     v.out_H = (v.in_H + s->pad_before + s->pad_after - v.k) / s->stride + 1;
     v.out_W = (v.in_W + s->pad_before + s->pad_after - v.k) / s->stride + 1;
+    if (s->rows)
+        v.out_H = s->rows;
     multiply(cx, &(struct product){.y = y,
                                    .M = s->B * v.out_H * v.out_W,
                                    .N = w->shape[0],

@@ -21,7 +21,7 @@ void op_layer_norm(dl_context *cx, float *y, const float *x, const float *weight
                    size_t M, size_t C, float eps) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(threads_for_elements(cx, M * C)) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, M *C)) schedule(static)
     for (size_t m = 0; m < M; m++)
         cx->kernels->layer_norm(y + m * C, x + m * C, weight, bias, C, eps);
 }
@@ -30,7 +30,7 @@ void op_rms_norm(dl_context *cx, float *y, const float *x, const float *weight, 
                  float eps) {
     if (planning(cx))
         return;
-#pragma omp parallel for num_threads(threads_for_elements(cx, M * C)) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, M *C)) schedule(static)
     for (size_t m = 0; m < M; m++)
         cx->kernels->rms_norm(y + m * C, x + m * C, weight, C, eps);
 }
@@ -68,7 +68,7 @@ void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight
     float *a = floats(cx, B * C), *b = floats(cx, B * C);
     if (!planning(cx)) {
         memset(sums, 0, B * strips * 2 * C * sizeof *sums);
-#pragma omp parallel for num_threads(threads_for_elements(cx, B * P * C)) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, B *P *C)) schedule(static)
         for (size_t i = 0; i < B * strips; i++) {
             size_t first = i % strips * STRIP, rows = P - first < STRIP ? P - first : STRIP;
             double *sum = sums + i * 2 * C;
@@ -78,7 +78,7 @@ void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight
             group_factors(a + i * C, b + i * C, sums + i * strips * 2 * C, strips, P, C, groups,
                           eps, weight, bias, scale ? scale + i * C : NULL,
                           shift ? shift + i * C : NULL);
-#pragma omp parallel for num_threads(threads_for_elements(cx, B * P * C)) schedule(static)
+#pragma omp parallel for num_threads(threads_for_elements(cx, B *P *C)) schedule(static)
         for (size_t i = 0; i < B * strips; i++) {
             size_t item = i / strips, first = i % strips * STRIP;
             size_t rows = P - first < STRIP ? P - first : STRIP, at = (item * P + first) * C;
@@ -86,4 +86,58 @@ void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight
         }
     }
     arena_release(cx, mark);
+}
+
+/* ---- group norm in pieces -------------------------------------------------------------------- */
+
+void op_group_sums_begin(dl_context *cx, struct group_sums *s, size_t C) {
+    s->pixels = 0;
+    s->strip = arena_bytes(cx, 2 * C * sizeof *s->strip);
+    s->total = arena_bytes(cx, 2 * C * sizeof *s->total);
+    if (planning(cx))
+        return;
+    memset(s->strip, 0, 2 * C * sizeof *s->strip);
+    memset(s->total, 0, 2 * C * sizeof *s->total);
+}
+
+/* total += strip, whose place the next strip takes. */
+static void end_strip(struct group_sums *s, size_t C) {
+    for (size_t c = 0; c < 2 * C; c++)
+        s->total[c] += s->strip[c];
+    memset(s->strip, 0, 2 * C * sizeof *s->strip);
+}
+
+void op_group_sums_add(dl_context *cx, struct group_sums *s, const float *x, size_t n, size_t C) {
+    enum { CHANNELS = 32 }; /* of a thread */
+    while (n > 0 && !planning(cx)) {
+        size_t room = STRIP - s->pixels % STRIP, rows = n < room ? n : room;
+#pragma omp parallel for num_threads(threads_for_elements(cx, rows *C)) schedule(static)
+        for (size_t c = 0; c < C; c += CHANNELS)
+            cx->kernels->column_sums(s->strip + c, s->strip + C + c, x + c, C, rows,
+                                     C - c < CHANNELS ? C - c : CHANNELS);
+        if (rows == room)
+            end_strip(s, C);
+        s->pixels += rows;
+        x += rows * C;
+        n -= rows;
+    }
+}
+
+void op_group_factors(dl_context *cx, float *a, float *b, const struct group_sums *s,
+                      const float *weight, const float *bias, size_t C, size_t groups, float eps) {
+    if (planning(cx))
+        return;
+    if (s->pixels % STRIP)
+        for (size_t c = 0; c < 2 * C; c++)
+            s->total[c] += s->strip[c];
+    group_factors(a, b, s->total, 1, s->pixels, C, groups, eps, weight, bias, NULL, NULL);
+}
+
+void op_affine(dl_context *cx, float *y, const float *x, const float *a, const float *b, size_t n,
+               size_t C, enum activation act) {
+    if (planning(cx))
+        return;
+#pragma omp parallel for num_threads(threads_for_elements(cx, n *C)) schedule(static)
+    for (size_t i = 0; i < n; i += STRIP)
+        cx->kernels->affine(y + i * C, x + i * C, a, b, n - i < STRIP ? n - i : STRIP, C, act);
 }

@@ -32,7 +32,14 @@ struct conv_shape {
     /* input is first enlarged to (up_H, up_W) by nearest neighbour as torch does it (source index
      * floor(i * H / up_H)); 0: not enlarged */
     size_t up_H, up_W;
+    /* A strip of the output alone, for one picture: rows [first, first + rows), y (1,rows,W',N),
+     * from an x that begins with row x_first of the input and holds the rows that are needed. Equal
+     * to those rows of the whole, bit for bit, where first is a multiple of CONV_STRIP. rows 0: all
+     * of the output, x_first then 0. */
+    size_t first, rows, x_first;
 };
+
+enum { CONV_STRIP = 12 }; /* rows: whole tiles of any algorithm */
 
 /* y (B,H',W',N) = epilogue(x (B,H,W,K) * w), w (N,K,kh,kw) with kh = kw = 1 or 3, as PyTorch's
  * cross-correlation. H' = (H + pads - kh) / stride + 1. Never a full im2col buffer. */
@@ -70,6 +77,20 @@ void op_rms_norm(dl_context *cx, float *y, const float *x, const float *weight, 
 void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight,
                    const float *bias, const float *scale, const float *shift, size_t B, size_t P,
                    size_t C, size_t groups, float eps, enum activation act);
+
+/* Group norm of a picture that is never whole in memory (one item): its pixels are added up in
+ * order, as many at a time as are there; the sums give a factor and a term per channel, a and b (C),
+ * and y (n,C) = act(x a + b). Bit for bit what op_group_norm makes of the whole. */
+struct group_sums {
+    size_t pixels;         /* added so far */
+    double *strip, *total; /* (2,C) each: sums, squares; in the arena */
+};
+void op_group_sums_begin(dl_context *cx, struct group_sums *s, size_t C);
+void op_group_sums_add(dl_context *cx, struct group_sums *s, const float *x, size_t n, size_t C);
+void op_group_factors(dl_context *cx, float *a, float *b, const struct group_sums *s,
+                      const float *weight, const float *bias, size_t C, size_t groups, float eps);
+void op_affine(dl_context *cx, float *y, const float *x, const float *a, const float *b, size_t n,
+               size_t C, enum activation act);
 
 /* y (n) = act(x); y may be x. */
 void op_activate(dl_context *cx, float *y, const float *x, size_t n, enum activation act);
