@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- configuration ------------------------------------------------------------------------- */
 
@@ -64,19 +65,24 @@ void bind_clip_encoder(struct binder *b, struct clip_encoder *e) {
 
 /* ---- forward ------------------------------------------------------------------------------- */
 
-/* x (M,D) += Wo attention(norm1(x)) */
-static void self_attention(dl_context *cx, const struct clip_encoder *e, const struct clip_block *w,
-                           float *x, size_t B, size_t T) {
-    size_t D = e->hidden_size, M = B * T, d = D / e->heads, mark = arena_mark(cx);
-    float *n = floats(cx, M * D), *q = floats(cx, M * D);
-    float *k = floats(cx, M * D), *v = floats(cx, M * D);
-    struct attention_shape shape = {.batch = B,
+static struct attention_shape shape_of(const struct clip_encoder *e, size_t B, size_t T) {
+    const size_t d = e->hidden_size / e->heads;
+    return (struct attention_shape){.batch = B,
                                     .heads = e->heads,
                                     .queries = T,
                                     .keys = T,
                                     .head_dim = d,
                                     .scale = 1.0f / sqrtf((float)d),
                                     .causal = e->causal};
+}
+
+/* x (M,D) += Wo attention(norm1(x)) */
+static void self_attention(dl_context *cx, const struct clip_encoder *e, const struct clip_block *w,
+                           float *x, size_t B, size_t T) {
+    size_t D = e->hidden_size, M = B * T, mark = arena_mark(cx);
+    float *n = floats(cx, M * D), *q = floats(cx, M * D);
+    float *k = floats(cx, M * D), *v = floats(cx, M * D);
+    const struct attention_shape shape = shape_of(e, B, T);
     layer_norm(cx, n, x, &w->norm1, M, D, e->eps);
     linear(cx, q, n, &w->query, M);
     linear(cx, k, n, &w->key, M);
@@ -101,4 +107,37 @@ void clip_block_forward(dl_context *cx, const struct clip_encoder *e, size_t ind
                         size_t B, size_t T) {
     self_attention(cx, e, &e->blocks[index], x, B, T);
     feed_forward(cx, e, &e->blocks[index], x, B * T);
+}
+
+/* ---- looking inside ------------------------------------------------------------------------ */
+
+void clip_block_attention(dl_context *cx, const struct clip_encoder *e, size_t index, float *p,
+                          const float *x, size_t B, size_t T) {
+    const struct clip_block *w = &e->blocks[index];
+    const struct attention_shape shape = shape_of(e, B, T);
+    const size_t D = e->hidden_size, M = B * T, mark = arena_mark(cx);
+    float *n = floats(cx, M * D), *q = floats(cx, M * D), *k = floats(cx, M * D);
+    layer_norm(cx, n, x, &w->norm1, M, D, e->eps);
+    linear(cx, q, n, &w->query, M);
+    linear(cx, k, n, &w->key, M);
+    op_attention_map(cx, p, q, k, &shape, T, false);
+    arena_release(cx, mark);
+}
+
+void clip_block_units(dl_context *cx, const struct clip_encoder *e, size_t index, float *units,
+                      const float *x, size_t B, size_t T) {
+    const struct clip_block *w = &e->blocks[index];
+    const size_t D = e->hidden_size, M = B * T, mark = arena_mark(cx);
+    float *z = floats(cx, M * D); /* x behind the attention */
+    if (!planning(cx))
+        memcpy(z, x, M * D * sizeof *z);
+    self_attention(cx, e, w, z, B, T);
+    layer_norm(cx, z, z, &w->norm2, M, D, e->eps);
+    linear_act(cx, units, z, &w->fc1, M, e->act);
+    arena_release(cx, mark);
+}
+
+void clip_block_norm(dl_context *cx, const struct clip_encoder *e, size_t index, float *y,
+                     const float *x, size_t rows) {
+    layer_norm(cx, y, x, &e->blocks[index].norm1, rows, e->hidden_size, e->eps);
 }

@@ -42,4 +42,13 @@ void bind_clip_encoder(struct binder *b, struct clip_encoder *e);
 void clip_block_forward(dl_context *cx, const struct clip_encoder *e, size_t index, float *x,
                         size_t B, size_t T);
 
+/* Looks inside block `index`, given its input x (M,D): p (B,h,T,T) the attention's probabilities;
+ * units (M,F) the feed-forward layer's activations; y (rows,D) = norm1(x), y may be x. */
+void clip_block_attention(dl_context *cx, const struct clip_encoder *e, size_t index, float *p,
+                          const float *x, size_t B, size_t T);
+void clip_block_units(dl_context *cx, const struct clip_encoder *e, size_t index, float *units,
+                      const float *x, size_t B, size_t T);
+void clip_block_norm(dl_context *cx, const struct clip_encoder *e, size_t index, float *y,
+                     const float *x, size_t rows);
+
 #endif

@@ -106,6 +106,9 @@ static int clip_open(dl_context *cx, const char *dir, struct text_encoder *base)
     read_config(&config, e);
     DL_TRY(config_end(&config));
     DL_TRY(clip_encoder_allocate(cx, &e->encoder));
+    base->heads = e->encoder.heads;
+    base->units = e->encoder.intermediate;
+    base->vocabulary = &e->tokens;
     DL_TRY(store_open(cx, dir, "model", &base->store));
     return bind_weights(cx, e);
 }
@@ -157,6 +160,25 @@ static void clip_final_norm(dl_context *cx, const struct text_encoder *base, flo
     layer_norm(cx, y, x, &e->final_norm, rows, base->hidden_size, e->encoder.eps);
 }
 
+/* ---- looking inside ------------------------------------------------------------------------ */
+
+static void clip_attention(dl_context *cx, const struct text_encoder *base, size_t block, float *p,
+                           const float *x, const unsigned char *mask, size_t B, size_t T) {
+    (void)mask;
+    clip_block_attention(cx, &((const struct clip_text *)base)->encoder, block, p, x, B, T);
+}
+
+static void clip_units(dl_context *cx, const struct text_encoder *base, size_t block, float *units,
+                       const float *x, const unsigned char *mask, size_t B, size_t T) {
+    (void)mask;
+    clip_block_units(cx, &((const struct clip_text *)base)->encoder, block, units, x, B, T);
+}
+
+static void clip_first_norm(dl_context *cx, const struct text_encoder *base, size_t block, float *y,
+                            const float *x, size_t rows) {
+    clip_block_norm(cx, &((const struct clip_text *)base)->encoder, block, y, x, rows);
+}
+
 /* ---- pooling ------------------------------------------------------------------------------- */
 
 /* Where the end-of-text token is: its first place (0 if it is not there). The configs of all
@@ -192,6 +214,9 @@ const struct text_encoder_class clip_text_model = {
     .forward = clip_forward,
     .final_norm = clip_final_norm,
     .pooled = clip_pooled,
+    .attention = clip_attention,
+    .units = clip_units,
+    .block_norm = clip_first_norm,
     .close = clip_close,
 };
 
@@ -202,6 +227,9 @@ const struct text_encoder_class clip_text_model_with_projection = {
     .forward = clip_forward,
     .final_norm = clip_final_norm,
     .pooled = clip_pooled,
+    .attention = clip_attention,
+    .units = clip_units,
+    .block_norm = clip_first_norm,
     .close = clip_close,
 };
 
@@ -213,5 +241,8 @@ const struct text_encoder_class clip_model_text = {
     .forward = clip_forward,
     .final_norm = clip_final_norm,
     .pooled = clip_pooled,
+    .attention = clip_attention,
+    .units = clip_units,
+    .block_norm = clip_first_norm,
     .close = clip_close,
 };

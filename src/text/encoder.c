@@ -117,6 +117,41 @@ int text_encoder_pooled(dl_context *cx, const struct text_encoder *encoder, floa
     return DL_OK;
 }
 
+/* ---- looking inside a block ---------------------------------------------------------------- */
+
+/* What text_encoder_attention and text_encoder_units have in common. */
+typedef void (*look_fn)(dl_context *cx, const struct text_encoder *encoder, size_t block,
+                        float *out, const float *x, const unsigned char *mask, size_t B, size_t T);
+
+static int look(dl_context *cx, const struct text_encoder *encoder, look_fn fn, size_t block,
+                float *out, const float *x, const unsigned char *mask, size_t B, size_t T) {
+    if (block >= encoder->layers || !B || !T)
+        return fail(cx, DL_USAGE, "%s: block %zu, %zu texts of %zu tokens; blocks are 0 to %zu",
+                    encoder->class_name, block, B, T, encoder->layers - 1);
+    arena_plan(cx);
+    fn(cx, encoder, block, NULL, NULL, NULL, B, T);
+    DL_TRY(arena_reserve(cx, encoder->class_name));
+    fn(cx, encoder, block, out, x, mask, B, T);
+    return DL_OK;
+}
+
+int text_encoder_attention(dl_context *cx, const struct text_encoder *encoder, size_t block,
+                           float *p, const float *x, const unsigned char *mask, size_t B,
+                           size_t T) {
+    return look(cx, encoder, encoder->class->attention, block, p, x, mask, B, T);
+}
+
+int text_encoder_units(dl_context *cx, const struct text_encoder *encoder, size_t block,
+                       float *units, const float *x, const unsigned char *mask, size_t B,
+                       size_t T) {
+    return look(cx, encoder, encoder->class->units, block, units, x, mask, B, T);
+}
+
+void text_encoder_block_norm(dl_context *cx, const struct text_encoder *encoder, size_t block,
+                             float *y, const float *x, size_t rows) {
+    encoder->class->block_norm(cx, encoder, block, y, x, rows);
+}
+
 size_t text_encoder_memory(dl_context *cx, const struct text_encoder *encoder, size_t B, size_t T) {
     arena_plan(cx);
     encoder->class->forward(cx, encoder, NULL, NULL, NULL, B, T, NULL, NULL);

@@ -3,26 +3,31 @@
  * One interface for all; which network is behind it follows from the class that the model's
  * model_index.json names.
  *
- * B batch   T tokens   D hidden size   L blocks   P pooled size */
+ * B batch   T tokens   D hidden size   L blocks   P pooled size   V vocabulary   h heads
+ * F width of a block's feed-forward layer */
 #ifndef DLENS_TEXT_ENCODER_H
 #define DLENS_TEXT_ENCODER_H
 
 #include "base/context.h"
 
 struct store;
+struct tensor;
 struct text_encoder_class;
 
 /* Heads the struct of every class of encoder; read-only once open, so that several contexts may
  * use one encoder at once. */
 struct text_encoder {
     const struct text_encoder_class *class;
-    const char *class_name; /* "CLIPTextModel"; static */
-    struct store *store;    /* the weights, owned */
-    size_t layers;          /* L: hidden states are 0..L */
-    size_t hidden_size;     /* D */
-    size_t max_tokens;      /* largest T (max_position_embeddings); 0: no limit */
-    size_t vocab_size;      /* ids are 0..vocab_size-1 */
-    size_t pooled_size;     /* P; 0: this class pools nothing */
+    const char *class_name;          /* "CLIPTextModel"; static */
+    struct store *store;             /* the weights, owned */
+    size_t layers;                   /* L: hidden states are 0..L */
+    size_t hidden_size;              /* D */
+    size_t max_tokens;               /* largest T (max_position_embeddings); 0: no limit */
+    size_t vocab_size;               /* ids are 0..vocab_size-1 */
+    size_t pooled_size;              /* P; 0: this class pools nothing */
+    size_t heads;                    /* h */
+    size_t units;                    /* F */
+    const struct tensor *vocabulary; /* (V,D) the tokens' embeddings, without positions */
 };
 
 /* Opens DIR/config.json and the weights in DIR. *out is freed with text_encoder_close. DL_MODEL
@@ -62,6 +67,22 @@ void text_encoder_final_norm(dl_context *cx, const struct text_encoder *encoder,
  * reserves the arena itself. DL_USAGE if the encoder pools nothing. */
 int text_encoder_pooled(dl_context *cx, const struct text_encoder *encoder, float *pooled,
                         const float *normed, const int32_t *ids, size_t B, size_t T);
+
+/* ---- looking inside a block, `block` from 0, given its input x (B,T,D), hidden state `block`.
+ * Each plans and reserves the arena itself; nothing may be live there. mask as for the forward
+ * pass. */
+
+/* p (B,h,T,T): how much each token (row) attends to each (column), by head. */
+int text_encoder_attention(dl_context *cx, const struct text_encoder *encoder, size_t block,
+                           float *p, const float *x, const unsigned char *mask, size_t B, size_t T);
+
+/* units (B,T,F): the feed-forward layer's activations, as its last matrix is given them. */
+int text_encoder_units(dl_context *cx, const struct text_encoder *encoder, size_t block,
+                       float *units, const float *x, const unsigned char *mask, size_t B, size_t T);
+
+/* y (rows,D) = the norm that the block puts before its attention, of x (rows,D). y may be x. */
+void text_encoder_block_norm(dl_context *cx, const struct text_encoder *encoder, size_t block,
+                             float *y, const float *x, size_t rows);
 
 /* Bytes of arena that text_encoder_forward takes for this batch, `hidden` not counted. */
 size_t text_encoder_memory(dl_context *cx, const struct text_encoder *encoder, size_t B, size_t T);

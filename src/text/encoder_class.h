@@ -29,6 +29,16 @@ struct text_encoder_class {
     void (*pooled)(dl_context *cx, const struct text_encoder *encoder, float *pooled,
                    const float *normed, const int32_t *ids, size_t B, size_t T);
 
+    /* As text_encoder_attention and text_encoder_units, arguments checked; run in plan mode too. */
+    void (*attention)(dl_context *cx, const struct text_encoder *encoder, size_t block, float *p,
+                      const float *x, const unsigned char *mask, size_t B, size_t T);
+    void (*units)(dl_context *cx, const struct text_encoder *encoder, size_t block, float *units,
+                  const float *x, const unsigned char *mask, size_t B, size_t T);
+
+    /* As text_encoder_block_norm. */
+    void (*block_norm)(dl_context *cx, const struct text_encoder *encoder, size_t block, float *y,
+                       const float *x, size_t rows);
+
     /* Frees what the struct points to; the struct and the store are the caller's. */
     void (*close)(struct text_encoder *encoder);
 };

@@ -138,6 +138,9 @@ static int t5_open(dl_context *cx, const char *dir, struct text_encoder *base) {
     DL_TRY(config_end(&config));
     DL_TRY(allocate(cx, base->class_name, base->layers, sizeof *e->blocks, &memory));
     e->blocks = memory;
+    base->heads = e->heads;
+    base->units = e->intermediate;
+    base->vocabulary = &e->tokens;
     DL_TRY(store_open(cx, dir, "model", &base->store));
     e->streamed = store_bytes(e->base.store) > STREAMED_BYTES;
     return bind_weights(cx, e);
@@ -211,11 +214,11 @@ static void self_attention(dl_context *cx, const struct t5_encoder *e, const str
     arena_release(cx, mark);
 }
 
-/* x (M,D) += W2 act(W1 rms(x)), or W2 (act(W0 rms(x)) * W1 rms(x)) */
-static void feed_forward(dl_context *cx, const struct t5_encoder *e, const struct t5_block *w,
-                         float *x, size_t M) {
+/* h (M,F) = act(W1 rms(x)), or act(W0 rms(x)) * W1 rms(x) */
+static void activations(dl_context *cx, const struct t5_encoder *e, const struct t5_block *w,
+                        float *h, const float *x, size_t M) {
     size_t D = e->base.hidden_size, F = e->intermediate, mark = arena_mark(cx);
-    float *n = floats(cx, M * D), *h = floats(cx, M * F);
+    float *n = floats(cx, M * D);
     op_rms_norm(cx, n, x, w->norm2, M, D, e->eps);
     if (e->gated) {
         float *gate = floats(cx, M * F), *both = floats(cx, M * 2 * F);
@@ -226,6 +229,15 @@ static void feed_forward(dl_context *cx, const struct t5_encoder *e, const struc
     } else {
         linear_act(cx, h, n, &w->up, M, e->act);
     }
+    arena_release(cx, mark);
+}
+
+/* x (M,D) += W2 h */
+static void feed_forward(dl_context *cx, const struct t5_encoder *e, const struct t5_block *w,
+                         float *x, size_t M) {
+    size_t mark = arena_mark(cx);
+    float *h = floats(cx, M * e->intermediate);
+    activations(cx, e, w, h, x, M);
     linear_add(cx, x, h, &w->down, M);
     arena_release(cx, mark);
 }
@@ -313,6 +325,57 @@ static bool t5_forward(dl_context *cx, const struct text_encoder *base, float *h
     return !stopped;
 }
 
+/* ---- looking inside ------------------------------------------------------------------------ */
+
+/* p (B,h,T,T) = softmax of the scores of rms(x) with the biases of positions and padding */
+static void t5_attention(dl_context *cx, const struct text_encoder *base, size_t block, float *p,
+                         const float *x, const unsigned char *mask, size_t B, size_t T) {
+    const struct t5_encoder *e = (const struct t5_encoder *)base;
+    const struct t5_block *w = &e->blocks[block];
+    const size_t D = base->hidden_size, M = B * T, inner = e->heads * e->head_dim;
+    const size_t mark = arena_mark(cx);
+    float *bias = floats(cx, e->heads * T * T), *key_bias = floats(cx, M);
+    float *n = floats(cx, M * D), *q = floats(cx, M * inner), *k = floats(cx, M * inner);
+    const struct attention_shape shape = {.batch = B,
+                                          .heads = e->heads,
+                                          .queries = T,
+                                          .keys = T,
+                                          .head_dim = e->head_dim,
+                                          .scale = 1.0f,
+                                          .bias = bias,
+                                          .key_bias = key_bias};
+    position_bias(cx, e, bias, T);
+    mask_bias(cx, key_bias, mask, M);
+    op_rms_norm(cx, n, x, w->norm1, M, D, e->eps);
+    linear(cx, q, n, &w->query, M);
+    linear(cx, k, n, &w->key, M);
+    op_attention_map(cx, p, q, k, &shape, T, false);
+    arena_release(cx, mark);
+}
+
+/* units (M,F), of x behind the attention */
+static void t5_units(dl_context *cx, const struct text_encoder *base, size_t block, float *units,
+                     const float *x, const unsigned char *mask, size_t B, size_t T) {
+    const struct t5_encoder *e = (const struct t5_encoder *)base;
+    const struct t5_block *w = &e->blocks[block];
+    const size_t M = B * T, mark = arena_mark(cx);
+    float *bias = floats(cx, e->heads * T * T), *key_bias = floats(cx, M);
+    float *z = floats(cx, M * base->hidden_size);
+    position_bias(cx, e, bias, T);
+    mask_bias(cx, key_bias, mask, M);
+    if (!planning(cx))
+        memcpy(z, x, M * base->hidden_size * sizeof *z);
+    self_attention(cx, e, w, z, bias, key_bias, B, T);
+    activations(cx, e, w, units, z, M);
+    arena_release(cx, mark);
+}
+
+static void t5_block_norm(dl_context *cx, const struct text_encoder *base, size_t block, float *y,
+                          const float *x, size_t rows) {
+    const struct t5_encoder *e = (const struct t5_encoder *)base;
+    op_rms_norm(cx, y, x, e->blocks[block].norm1, rows, base->hidden_size, e->eps);
+}
+
 static void t5_final_norm(dl_context *cx, const struct text_encoder *base, float *y, const float *x,
                           size_t rows) {
     const struct t5_encoder *e = (const struct t5_encoder *)base;
@@ -325,5 +388,8 @@ const struct text_encoder_class t5_encoder_model = {
     .open = t5_open,
     .forward = t5_forward,
     .final_norm = t5_final_norm,
+    .attention = t5_attention,
+    .units = t5_units,
+    .block_norm = t5_block_norm,
     .close = t5_close,
 };
