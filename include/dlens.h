@@ -316,6 +316,52 @@ DL_API int dl_decode(dl_context *cx, dl_model *model, float *image, const float 
 /* Start noise as torch.randn with torch.Generator("cpu").manual_seed(seed) draws it. */
 DL_API void dl_noise(uint64_t seed, float *out, size_t count);
 
+/* ---- judging pictures ------------------------------------------------------------------------ */
+
+/* A CLIP model, which says how well pictures and texts match:
+ *
+ *     dl_judge_open(cx, NULL, &judge);
+ *     dl_judge_describe(judge, &info);
+ *     dl_judge_texts(cx, judge, texts, count, text);            text (count,info.size)
+ *     dl_judge_file(cx, judge, "dog.png", picture);             picture (info.size)
+ *     dl_judge_compare(judge, picture, text, count, cosine, probability);
+ */
+typedef struct dl_judge dl_judge;
+
+/* Opens a CLIPModel's folder in transformers layout (config.json, model.safetensors,
+ * preprocessor_config.json, tokenizer files), or the judge of the bundled model of this name; NULL:
+ * of the default one. *judge is freed with dl_judge_close, is read-only, may be used from several
+ * contexts at once, and does not depend on the context that opened it. */
+DL_API int dl_judge_open(dl_context *cx, const char *path, dl_judge **judge);
+DL_API void dl_judge_close(dl_judge *judge); /* NULL is allowed */
+
+typedef struct dl_judge_info {
+    const char *path;  /* its folder; lives as long as the judge */
+    size_t size;       /* P, the length of an embedding */
+    double scale;      /* what cosines are multiplied with before the softmax */
+    int width, height; /* of the pictures that the model sees; others are resized and cropped */
+} dl_judge_info;
+
+DL_API void dl_judge_describe(const dl_judge *judge, dl_judge_info *info);
+
+/* embeddings (count,P), each of length 1. A text that is too long is cut, with a warning. DL_USAGE
+ * for a text that is not UTF-8. */
+DL_API int dl_judge_texts(dl_context *cx, const dl_judge *judge, const char *const *texts,
+                          size_t count, float *embeddings);
+
+/* embedding (P) of length 1, of a picture rgb (height,width,3) or of a PNG file. DL_USAGE where
+ * the picture cannot be read. */
+DL_API int dl_judge_picture(dl_context *cx, const dl_judge *judge, const uint8_t *rgb, int width,
+                            int height, float *embedding);
+DL_API int dl_judge_file(dl_context *cx, const dl_judge *judge, const char *path, float *embedding);
+
+/* Of one picture (P) and texts (count,P): the cosines (count), and the probability of each text if
+ * one of them is right (count), which sum to 1. Either may be NULL. */
+DL_API void dl_judge_compare(const dl_judge *judge, const float *picture, const float *texts,
+                             size_t count, float *cosine, float *probability);
+
+/* ---- costs ----------------------------------------------------------------------------------- */
+
 /* What one picture with these options costs, from a dry run of the networks. */
 typedef struct dl_plan {
     size_t bytes;   /* peak memory beside the weights' file pages */

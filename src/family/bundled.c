@@ -50,3 +50,28 @@ char *bundled_model(const char *name) {
         found = model_beside(library.dli_fname, name);
     return found ? found : model_in(DLENS_DATADIR "/weights", name);
 }
+
+int judge_locate(dl_context *cx, const char *path, char **out) {
+    const char *name = path ? path : "emoji-clip";
+    char *model = NULL;
+    *out = NULL;
+    if (!path || (!dir_exists(path) && path[0] && !strchr(path, '/')))
+        model = bundled_model(name);
+    if (model)
+        *out = path_join(model, "judge");
+    else if (path)
+        *out = strdup(path);
+    else
+        return fail(cx, DL_MODEL, "%s: the bundled model is not where it should be, nor its judge",
+                    name);
+    free(model);
+    if (!*out)
+        return fail_memory(cx, name, strlen(name) + 1);
+    if (dir_exists(*out))
+        return DL_OK;
+    int status =
+        fail(cx, DL_MODEL, "%s: no such folder; a judge is the folder of a CLIP model", *out);
+    free(*out);
+    *out = NULL;
+    return status;
+}

@@ -130,6 +130,11 @@ const char *index_class(const struct config *index, const char *name);
 /* The folder of a bundled model, to be freed by the caller; NULL if there is none of this name. */
 char *bundled_model(const char *name);
 
+/* The folder of the judge (judge/judge.h) that `path` means: itself, or that of the bundled model
+ * of this name; NULL: of the default one. *out is freed by the caller. DL_MODEL if there is none.
+ */
+int judge_locate(dl_context *cx, const char *path, char **out);
+
 /* Notes a component for inspection. */
 int model_add_component(dl_context *cx, dl_model *model, const char *name, const char *class_name,
                         const struct store *store);

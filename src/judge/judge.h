@@ -7,7 +7,7 @@
  *
  * A judge is opened once, texts are embedded once, and then any number of pictures:
  *
- *     struct judge *judge;
+ *     dl_judge *judge;
  *     DL_TRY(judge_open(cx, "clip-vit-base-patch32", &judge));
  *     size_t P = judge_size(judge);
  *     judge_texts(cx, judge, texts, M, text);                texts: M strings; text (M,P)
@@ -27,44 +27,41 @@
 
 #include "out/image.h"
 
-struct judge;
-
 /* Opens a CLIPModel's folder in transformers layout: config.json, model.safetensors (or shards),
  * preprocessor_config.json, and the files of the tokenizer. *out is read-only from then on, may be
  * used by several contexts at once, and is freed with judge_close. DL_MODEL for files that are
  * missing, damaged, unsupported, or do not fit each other. */
-int judge_open(dl_context *cx, const char *dir, struct judge **out);
-void judge_close(struct judge *judge); /* NULL is allowed */
+int judge_open(dl_context *cx, const char *dir, dl_judge **out);
+void judge_close(dl_judge *judge); /* NULL is allowed */
 
 /* P, the length of an embedding. */
-size_t judge_size(const struct judge *judge);
+size_t judge_size(const dl_judge *judge);
 
 /* exp(logit_scale): what cosines are multiplied with before the softmax. */
-double judge_scale(const struct judge *judge);
+double judge_scale(const dl_judge *judge);
 
 /* The folder as it was opened; lives as long as the judge. */
-const char *judge_path(const struct judge *judge);
+const char *judge_path(const dl_judge *judge);
 
 /* out (M,P): the texts' embeddings, each of length 1. A text that is too long for the model is cut
  * as transformers cuts it, with a warning to the log. Nothing may be live in the arena. DL_USAGE
  * for a text that is not UTF-8. */
-int judge_texts(dl_context *cx, const struct judge *judge, const char *const *texts, size_t M,
+int judge_texts(dl_context *cx, const dl_judge *judge, const char *const *texts, size_t M,
                 float *out);
 
 /* out (N,P): the embeddings of pictures of any sizes, each of length 1. They are resized and
  * cropped as preprocessor_config.json says. Nothing may be live in the arena. */
-int judge_pictures(dl_context *cx, const struct judge *judge, const struct image *images, size_t N,
+int judge_pictures(dl_context *cx, const dl_judge *judge, const struct image *images, size_t N,
                    float *out);
 
 /* The same for one PNG file. DL_USAGE where it cannot be read; other formats are named. */
-int judge_file(dl_context *cx, const struct judge *judge, const char *path, float *out);
+int judge_file(dl_context *cx, const dl_judge *judge, const char *path, float *out);
 
 /* cosine (N,M) = image (N,P) text (M,P)^T, both of unit rows. */
 void judge_cosines(float *cosine, const float *image, size_t N, const float *text, size_t M,
                    size_t P);
 
 /* p (N,M) = softmax over the M texts of exp(logit_scale) cosine (N,M). p may be cosine. */
-void judge_probabilities(const struct judge *judge, float *p, const float *cosine, size_t N,
-                         size_t M);
+void judge_probabilities(const dl_judge *judge, float *p, const float *cosine, size_t N, size_t M);
 
 #endif
