@@ -47,6 +47,7 @@ void dl_context_free(dl_context *cx) {
     if (!cx)
         return;
     arena_free(cx);
+    pages_free(cx);
     free(cx);
 }
 

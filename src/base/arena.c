@@ -22,7 +22,7 @@
 #define CHECKED_ARENA
 #endif
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, LARGE_PAGE = 2 << 20 };
 
 #ifdef CHECKED_ARENA
 #include <sanitizer/asan_interface.h>
@@ -65,6 +65,7 @@ void arena_plan(dl_context *cx) {
     a->planning = true;
     a->used = a->peak = 0;
     a->work = 0;
+    pages_plan(cx);
 }
 
 size_t arena_plan_end(dl_context *cx) {
@@ -104,11 +105,21 @@ size_t machine_memory(void) {
     return (size_t)least;
 }
 
+/* Gives back what a larger plan left resident behind the first `bytes`. */
+static void trim(const struct arena *a, size_t bytes) {
+    const uintptr_t end = (uintptr_t)a->base + a->capacity;
+    const uintptr_t first = ((uintptr_t)a->base + bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    if (first < end)
+        madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 int arena_reserve(dl_context *cx, const char *what) {
     struct arena *a = &cx->arena;
     size_t bytes = arena_plan_end(cx);
-    if (bytes <= a->capacity)
+    if (bytes <= a->capacity) {
+        trim(a, bytes);
         return DL_OK;
+    }
     arena_free(cx);
     if (bytes > PTRDIFF_MAX || bytes > machine_memory())
         return fail_memory(cx, what, bytes);

@@ -11,6 +11,7 @@
 #define DLENS_BASE_CONTEXT_H
 
 #include "base/arena.h"
+#include "base/pages.h"
 #include "dlens.h"
 
 #include <stdarg.h>
@@ -31,6 +32,7 @@ struct dl_context {
     const struct kernels *kernels; /* never NULL */
     char version[96];              /* text of dl_version */
     struct arena arena;            /* activations and scratch of the running forward pass */
+    struct paging paging;          /* and its weights' file pages */
 };
 
 #if defined(__GNUC__)

@@ -53,6 +53,7 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
     v.out_W = (v.in_W + s->pad_before + s->pad_after - v.k) / s->stride + 1;
     if (s->rows)
         v.out_H = s->rows;
+    pages_use(cx, w);
     multiply(cx, &(struct product){.y = y,
                                    .M = s->B * v.out_H * v.out_W,
                                    .N = w->shape[0],
@@ -62,4 +63,5 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
                                    .ep = ep,
                                    .locate = locate_windows,
                                    .source = &v});
+    pages_done(cx, w);
 }

@@ -252,6 +252,7 @@ static void locate_rows(const void *source, size_t first, size_t rows, const flo
 void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w, size_t M,
                const struct epilogue *ep) {
     struct matrix matrix = {x, w->shape[1]};
+    pages_use(cx, w);
     multiply(cx, &(struct product){.y = y,
                                    .M = M,
                                    .N = w->shape[0],
@@ -261,4 +262,5 @@ void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w,
                                    .ep = ep,
                                    .locate = locate_rows,
                                    .source = &matrix});
+    pages_done(cx, w);
 }

@@ -172,10 +172,6 @@ void bind_vector(struct binder *b, const float **out, const char *names, size_t 
     *out = NULL;
     if (!t)
         return;
-    if (t->dtype == DTYPE_F32) {
-        *out = t->data;
-        return;
-    }
     size_t bytes = n * sizeof(float); /* fits: the file holds n values of at least two bytes */
     float *wide = store_allocate(b->store, bytes);
     if (!wide) {
@@ -215,5 +211,6 @@ int bind_end(struct binder *b) {
         tell_unused(b);
     free(b->used);
     b->used = NULL;
+    store_drop_pages(b->store); /* vectors are copied; matrices will be read when they are needed */
     return b->status;
 }

@@ -43,7 +43,8 @@ void bind_tensor(struct binder *b, struct tensor *out, const char *names, size_t
 void bind_matrix(struct binder *b, struct tensor *out, const char *names, size_t rows,
                  size_t columns);
 
-/* A vector of n values widened to f32 (norm weights, biases); lives as long as the store. */
+/* A copy of a vector of n values, widened to f32 (norm weights, biases); lives as long as the
+ * store. */
 void bind_vector(struct binder *b, const float **out, const char *names, size_t n);
 
 /* Marks a tensor that may be there but is not needed (position_ids, logit_scale, ...). A name that

@@ -7,11 +7,10 @@
 
 #include <cjson/cJSON.h>
 #include <dirent.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum { INDEX_MAX_BYTES = 16 << 20, MAX_SHARDS = 1000 };
 
@@ -287,30 +286,34 @@ size_t store_bytes(const struct store *store) {
 void store_drop_pages(const struct store *store) {
     for (size_t i = 0; i < store->file_count; i++) {
         const struct mapping *map = &store->files[i].map;
-        madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
+        pages_advise(map, map->data, map->size, PAGES_GIVE_BACK);
     }
 }
 
-/* Advises on the whole pages of a tensor that lies in a mapping. One that was copied does not: its
- * memory is not the file's to be read again. */
-static void advise_tensor(const struct store *store, const struct tensor *t, int advice) {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)t->data;
+/* Advises on a tensor that lies in a mapping. One that was copied does not: its memory is not the
+ * file's to be read again. */
+static void advise_tensor(const struct store *store, const struct tensor *t,
+                          enum pages_advice advice) {
+    const uintptr_t data = (uintptr_t)t->data;
     for (size_t i = 0; i < store->file_count; i++) {
-        const uintptr_t map = (uintptr_t)store->files[i].map.data;
-        if (data < map || data >= map + store->files[i].map.size)
-            continue;
-        const uintptr_t end = data + tensor_count(t) * dtype_size(t->dtype);
-        const uintptr_t first = data / page * page;
-        madvise((void *)first, end - first, advice);
+        const struct mapping *map = &store->files[i].map;
+        if (data >= (uintptr_t)map->data && data < (uintptr_t)map->data + map->size)
+            pages_advise(map, t->data, tensor_count(t) * dtype_size(t->dtype), advice);
     }
 }
 
 void store_drop_tensor(const struct store *store, const struct tensor *t) {
-    advise_tensor(store, t, MADV_DONTNEED);
+    advise_tensor(store, t, PAGES_GIVE_BACK);
 }
 
 void store_fetch_tensor(const struct store *store, const struct tensor *t) {
-    advise_tensor(store, t, MADV_WILLNEED);
+    advise_tensor(store, t, PAGES_READ_AHEAD);
+}
+
+int store_allow_giving_back(dl_context *cx, const struct store *store) {
+    for (size_t i = 0; i < store->file_count; i++)
+        DL_TRY(pages_add_file(cx, &store->files[i].map));
+    return DL_OK;
 }
 
 void *store_allocate(struct store *store, size_t bytes) {

@@ -46,6 +46,10 @@ void store_drop_pages(const struct store *store);
 void store_drop_tensor(const struct store *store, const struct tensor *t);
 void store_fetch_tensor(const struct store *store, const struct tensor *t);
 
+/* Names the store's files to the context as such whose weights may be given back after each use
+ * (base/pages.h). */
+int store_allow_giving_back(dl_context *cx, const struct store *store);
+
 /* Memory that lives as long as the store (for vectors widened to f32); NULL when short. */
 void *store_allocate(struct store *store, size_t bytes);
 
