@@ -194,9 +194,54 @@ static void peak_memory_is_three_activations(void **state) {
     dl_context_free(cx);
 }
 
+/* A decoder in strips makes the same bits, whichever of its levels are in strips. */
+static void check_strips(const char *dir, size_t H, size_t W) {
+    dl_context *cx = reference_context();
+    struct vae *vae = open_vae(cx, dir, NULL);
+    const size_t values = 3 * H * W * vae_scale(vae) * vae_scale(vae);
+    float *latents = malloc(vae_latent_channels(vae) * H * W * sizeof *latents);
+    dl_noise(7, latents, vae_latent_channels(vae) * H * W);
+    float *whole = decode(cx, vae, latents, H, W);
+    for (cx->thrift.strips = 1; cx->thrift.strips <= 5; cx->thrift.strips++) {
+        cx->threads = (int)(cx->thrift.strips % 3 + 1);
+        float *strips = decode(cx, vae, latents, H, W);
+        assert_memory_equal(strips, whole, values * sizeof *whole);
+        free(strips);
+    }
+    free(whole);
+    free(latents);
+    vae_close(vae);
+    dl_context_free(cx);
+}
+
+static void strips_are_exact(void **state) {
+    (void)state;
+    check_strips("tests/data/tiny-sd1/vae", 24, 12); /* the finest level in 4 strips */
+    check_strips("tests/data/tiny-sd1/vae", 5, 3);   /* all levels in one */
+    check_strips("tests/data/tiny-sd2/vae", 20, 9);
+}
+
+/* In strips the peak is little more than the result of the finest level. */
+static void strips_need_one_activation(void **state) {
+    (void)state;
+    dl_context *cx = reference_context();
+    struct vae *vae = open_vae(cx, "tests/data/tiny-sd1/vae", NULL);
+    const size_t channels = store_find(vae_store(vae), "decoder.conv_out.weight")->shape[1];
+    cx->threads = 1;
+    cx->thrift.strips = 4;
+    arena_plan(cx);
+    vae_decode(cx, vae, NULL, NULL, 192, 192);
+    const double result = 1536.0 * 1536.0 * (double)channels * sizeof(float);
+    assert_true((double)arena_plan_end(cx) < 1.3 * result + 3 * 1536.0 * 1536.0 * sizeof(float));
+    vae_close(vae);
+    dl_context_free(cx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_diffusers_sd1),
+        cmocka_unit_test(strips_are_exact),
+        cmocka_unit_test(strips_need_one_activation),
         cmocka_unit_test(as_diffusers_sd2),
         cmocka_unit_test(as_diffusers_tiny),
         cmocka_unit_test(as_diffusers_variants),

@@ -172,20 +172,26 @@ void arena_release(dl_context *cx, size_t mark) {
 }
 
 float *floats_settle(dl_context *cx, size_t mark, const float *from, size_t count) {
+    return floats_spread(cx, mark, from, count, count, 0);
+}
+
+float *floats_spread(dl_context *cx, size_t mark, const float *from, size_t count, size_t total,
+                     size_t at) {
     struct arena *a = &cx->arena;
     if (a->planning) {
         arena_release(cx, mark);
-        return floats(cx, count);
+        return floats(cx, total);
     }
-    size_t bytes = count * sizeof *from; /* fits: floats has made the piece */
-    unsigned char *start = a->base + mark;
-    assert((const unsigned char *)from >= start);
-    permit(start, a->used - mark);
-    memmove(start, from, bytes);
+    size_t bytes = total * sizeof *from; /* fits, and is there: the plan has made the piece */
+    float *piece = (float *)(void *)(a->base + mark);
+    assert(from >= piece && piece_size(bytes) <= a->capacity - mark);
+    permit(piece, a->capacity - mark);
+    memmove(piece + at, from, count * sizeof *from);
+    a->used = a->capacity; /* forbids all behind the piece */
     arena_release(cx, mark);
-    permit(start, bytes);
+    permit(piece, bytes);
     a->used = mark + piece_size(bytes);
-    return (float *)(void *)start;
+    return piece;
 }
 
 bool planning(const dl_context *cx) {

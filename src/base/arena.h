@@ -53,6 +53,11 @@ void arena_release(struct dl_context *cx, size_t mark);
  * mark; returns their new place. So a layer's result takes the place of what it was made from. */
 float *floats_settle(struct dl_context *cx, size_t mark, const float *from, size_t count);
 
+/* The same into a larger piece, of `total` floats, where they move to place `at`; returns the
+ * piece. So a result can grow over what it is made from. */
+float *floats_spread(struct dl_context *cx, size_t mark, const float *from, size_t count,
+                     size_t total, size_t at);
+
 /* True in plan mode: a layer returns here, after its allocations and before its arithmetic. */
 bool planning(const struct dl_context *cx);
 

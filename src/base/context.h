@@ -23,6 +23,13 @@ struct kernels; /* kernels/kernels.h */
 
 enum { MESSAGE_MAX = 2048 };
 
+/* What a context does to need less memory, each at the price of time; chosen by a plan
+ * (family/memory_plan.h). Giving back weights is another measure, see base/pages.h. */
+struct thrift {
+    bool halves;   /* the two halves of guidance one after another */
+    size_t strips; /* so many levels of a decoder, the finest first, are computed in strips */
+};
+
 struct dl_context {
     int status;                /* of the last failure; DL_OK before the first */
     char message[MESSAGE_MAX]; /* its message, UTF-8, no newline at the end */
@@ -33,6 +40,7 @@ struct dl_context {
     char version[96];              /* text of dl_version */
     struct arena arena;            /* activations and scratch of the running forward pass */
     struct paging paging;          /* and its weights' file pages */
+    struct thrift thrift;
 };
 
 #if defined(__GNUC__)

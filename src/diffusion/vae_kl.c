@@ -7,11 +7,13 @@
  *     image = conv_out(silu(norm(x)))
  *
  * The levels run coarse to fine, last entry of block_out_channels first. Each result takes its
- * input's place in the arena: the peak is one layer's input, output and inner activation.
+ * input's place in the arena: the peak is one layer's input, output and inner activation. A context
+ * that is to need less computes the finest levels in strips (resnet_strips.h): the peak is then
+ * about one activation.
  *
  * H, W sides   P = H W pixels   C channels */
 #include "diffusion/attention.h"
-#include "diffusion/resnet.h"
+#include "diffusion/resnet_strips.h"
 #include "diffusion/vae_class.h"
 
 #include <stdlib.h>
@@ -210,21 +212,44 @@ static void run_mid(dl_context *cx, float *x, const struct vae *vae, const float
     resnet(cx, x, x, &d->mid[1], NULL, 1, H, W);
 }
 
+/* Whether a level is computed in strips. */
+static bool in_strips(const dl_context *cx, const struct kl_decoder *d, size_t level) {
+    return level + cx->thrift.strips >= d->levels;
+}
+
+/* x (H,W,C) through a level's residual blocks from number `first` on: its new place. */
+static float *run_level(dl_context *cx, float *x, const struct kl_decoder *d, size_t level,
+                        size_t first, size_t mark, size_t H, size_t W) {
+    for (size_t j = first; j < d->layers; j++) {
+        const struct resnet *w = &d->up[level].resnets[j];
+        if (in_strips(cx, d, level) && w->K == w->N)
+            resnet_strips(cx, x, w, H, W);
+        else
+            x = run_resnet(cx, x, w, mark, H, W);
+    }
+    return x;
+}
+
 static void decode(dl_context *cx, const struct vae *vae, float *image, const float *z, size_t H,
                    size_t W) {
     const struct kl_decoder *d = vae->decoder;
-    size_t mark = arena_mark(cx), fine = d->up[d->levels - 1].channels;
+    size_t mark = arena_mark(cx), fine = d->up[d->levels - 1].channels, done = 0;
     float *x = floats(cx, H * W * d->up[0].channels), *y;
 
     run_mid(cx, x, vae, z, H, W);
     for (size_t i = 0; i < d->levels; i++) {
-        for (size_t j = 0; j < d->layers; j++)
-            x = run_resnet(cx, x, &d->up[i].resnets[j], mark, H, W);
-        if (d->up[i].upsample) {
-            x = run_upsampler(cx, x, &d->up[i], mark, H, W);
-            H *= 2;
-            W *= 2;
-        }
+        const struct up_block *up = &d->up[i];
+        x = run_level(cx, x, d, i, done, mark, H, W);
+        if (!up->upsample)
+            continue;
+        done = in_strips(cx, d, i + 1) ? 1 : 0; /* the next level's first block goes along */
+        if (done)
+            x = resnet_strips_enlarge(cx, x, &up->upsampler, &d->up[i + 1].resnets[0], mark, H, W,
+                                      2 * H, 2 * W);
+        else
+            x = run_upsampler(cx, x, up, mark, H, W);
+        H *= 2;
+        W *= 2;
     }
     op_group_norm(cx, x, x, d->norm.weight, d->norm.bias, NULL, NULL, 1, H * W, fine,
                   d->style.groups, d->style.eps, ACT_SILU);
