@@ -8,13 +8,14 @@ enum { N = 24, STEPS = 5, SCRATCH = 1000 };
 
 /* predicts  0.1 x + shift_b  where shift is -1 for the negative and 2 for the positive prompt */
 struct model {
+    bool guided;
     size_t calls, planned, batch, outputs;
+    size_t halves[STEPS]; /* how many were asked about */
     float timesteps[STEPS];
-    float inputs[2][N]; /* of the last call */
 };
 
-static void predict(dl_context *cx, void *user, float *out, const float *input, size_t B,
-                    float timestep) {
+static void predict(dl_context *cx, void *user, float *out, const float *input,
+                    const struct denoise_call *call) {
     struct model *m = user;
     const size_t mark = arena_mark(cx);
     float *scratch = floats(cx, SCRATCH);
@@ -22,15 +23,16 @@ static void predict(dl_context *cx, void *user, float *out, const float *input, 
         m->planned++;
     } else {
         assert_in_range(m->calls, 0, STEPS - 1);
-        m->timesteps[m->calls++] = timestep;
-        m->batch = B;
+        assert_int_equal(call->step, m->calls);
+        m->halves[m->calls] = call->count;
+        m->timesteps[m->calls++] = call->timestep;
+        m->batch = call->first + call->count;
         memset(scratch, 0x7f, SCRATCH * sizeof *scratch);
-        for (size_t b = 0; b < B; b++) {
-            memcpy(m->inputs[b], input + b * N, sizeof m->inputs[b]);
+        for (size_t b = 0; b < call->count; b++) {
+            const bool negative = m->guided && call->first + b == 0;
             for (size_t k = 0; k < m->outputs; k++)
-                out[b * m->outputs + k] = k < N
-                                              ? 0.1f * input[b * N + k] + (b + 1 < B ? -1.0f : 2.0f)
-                                              : (b + 1 < B ? 100.0f : 0.5f);
+                out[b * m->outputs + k] = k < N ? 0.1f * input[k] + (negative ? -1.0f : 2.0f)
+                                                : (negative ? 100.0f : 0.5f);
         }
     }
     arena_release(cx, mark);
@@ -51,7 +53,7 @@ static void begin_with(struct fixture *f, const char *sampler, const char *confi
     scratch_text(&f->s, "scheduler_config.json", config);
     if (schedule_open(&f->s.cx, f->s.dir, &f->schedule) != DL_OK)
         fail_msg("%s", f->s.cx.message);
-    f->model = (struct model){.outputs = N};
+    f->model = (struct model){.guided = true, .outputs = N};
     if (sampling_begin(&f->s.cx, &f->sampling, sampler_find(sampler), f->schedule, STEPS, 0, N) !=
         DL_OK)
         fail_msg("%s", f->s.cx.message);
@@ -98,14 +100,13 @@ static void check(const char *sampler, double scale, bool embedded, size_t batch
     begin(&f, sampler);
     f.job.guidance_scale = scale;
     f.job.guidance_embedded = embedded;
+    f.model.guided = denoise_guided(&f.job);
     assert_int_equal(denoise_guided(&f.job), batch == 2);
     assert_int_equal(denoise(&f.s.cx, &f.job), DL_OK);
     assert_int_equal(f.model.calls, STEPS);
     assert_int_equal(f.model.batch, batch);
     assert_int_equal(f.s.cx.arena.used, 0);
     assert_memory_equal(f.model.timesteps, f.sampling.timesteps, sizeof f.model.timesteps);
-    if (batch == 2)
-        assert_memory_equal(f.model.inputs[0], f.model.inputs[1], sizeof f.model.inputs[0]);
     expect(&f, shift, expected);
     assert_close(sampler, f.latents, expected, N, 1e-6);
     end(&f);
@@ -128,11 +129,11 @@ static void memory(void **state) {
     static struct fixture f;
     (void)state;
     begin(&f, "ddim");
-    const size_t bytes = denoise_memory(&f.s.cx, &f.job);
+    const size_t bytes = denoise_plan(&f.s.cx, &f.job).bytes;
     assert_int_equal(f.model.calls, 0);
-    assert_true(bytes >= (4 * N + SCRATCH) * sizeof(float) && bytes < 2 * SCRATCH * sizeof(float));
+    assert_true(bytes >= (3 * N + SCRATCH) * sizeof(float) && bytes < 2 * SCRATCH * sizeof(float));
     f.job.guidance_scale = 1;
-    assert_true(denoise_memory(&f.s.cx, &f.job) < bytes);
+    assert_true(denoise_plan(&f.s.cx, &f.job).bytes < bytes);
     f.job.guidance_scale = 7.5;
     assert_int_equal(denoise(&f.s.cx, &f.job), DL_OK);
     assert_true(f.s.cx.arena.peak <= bytes);
@@ -170,6 +171,51 @@ static void progress(void **state) {
     assert_contains(f.s.cx.message, "stopped after 2 of 5 steps");
     assert_int_equal(f.model.calls, 2);
     assert_int_equal(f.s.cx.arena.used, 0);
+    end(&f);
+}
+
+/* ---- sharing --------------------------------------------------------------------------------- */
+
+/* The first negative prediction is asked for once for all pictures of one start. */
+static void first_prediction_is_shared(void **state) {
+    static struct fixture f;
+    struct first_prediction shared = {0};
+    float expected[N];
+    (void)state;
+    for (size_t picture = 0; picture < 4; picture++) {
+        begin(&f, "euler");
+        f.job.shared = &shared;
+        f.latents[0] += picture == 2 ? 1e-6f : 0; /* another start */
+        memcpy(expected, f.latents, sizeof expected);
+        assert_int_equal(denoise(&f.s.cx, &f.job), DL_OK);
+        assert_int_equal(f.model.halves[0], picture == 1 ? 1 : 2);
+        for (size_t i = 1; i < STEPS; i++)
+            assert_int_equal(f.model.halves[i], 2);
+        float got[N];
+        memcpy(got, f.latents, sizeof got);
+        memcpy(f.latents, expected, sizeof expected);
+        f.job.shared = NULL;
+        f.model.calls = 0;
+        assert_int_equal(denoise(&f.s.cx, &f.job), DL_OK);
+        assert_memory_equal(got, f.latents, sizeof got);
+        end(&f);
+    }
+    first_prediction_free(&shared);
+    assert_null(shared.input);
+}
+
+/* Where both prompts are the same, one half stands for both. */
+static void equal_halves_are_asked_once(void **state) {
+    static struct fixture f;
+    float expected[N];
+    (void)state;
+    begin(&f, "ddim");
+    f.job.halves_equal = true;
+    assert_int_equal(denoise(&f.s.cx, &f.job), DL_OK);
+    for (size_t i = 0; i < STEPS; i++)
+        assert_int_equal(f.model.halves[i], 1);
+    expect(&f, 2, expected);
+    assert_memory_equal(f.latents, expected, sizeof expected);
     end(&f);
 }
 
@@ -248,9 +294,14 @@ static void embedding(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(guidance),          cmocka_unit_test(memory),
-        cmocka_unit_test(progress),          cmocka_unit_test(learned_variance),
-        cmocka_unit_test(variance_mismatch), cmocka_unit_test(embedding),
+        cmocka_unit_test(guidance),
+        cmocka_unit_test(memory),
+        cmocka_unit_test(progress),
+        cmocka_unit_test(learned_variance),
+        cmocka_unit_test(first_prediction_is_shared),
+        cmocka_unit_test(equal_halves_are_asked_once),
+        cmocka_unit_test(variance_mismatch),
+        cmocka_unit_test(embedding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

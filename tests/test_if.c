@@ -395,7 +395,8 @@ static void plan_is_told(void **state) {
     double all = 0;
     for (size_t i = 0; i < 3; i++)
         all += p.stages[i].step * p.stages[i].steps + p.stages[i].decode;
-    assert_true(fabs(p.picture - all) <= 1e-6 * all && p.step == p.stages[0].step);
+    /* and what is computed once for all steps of a stage */
+    assert_true(p.picture > all && p.picture < 1.02 * all && p.step == p.stages[0].step);
     o.timesteps = "fast27,super40";
     assert_int_equal(dl_plan_picture(f.cx, f.model, &o, &p), DL_USAGE); /* three stages */
     o.timesteps = "fast27,super40,super27";

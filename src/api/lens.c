@@ -99,8 +99,6 @@ int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options, 
         };
         memcpy(request.timesteps, s.timesteps, sizeof request.timesteps);
         status = model->family->plan(cx, model, &request, plan);
-        if (!model->stage_count)
-            plan->picture = plan->step * (double)s.steps + plan->decode;
         const size_t encoder = text_encoder_memory(cx, model->encoder, 1, model->tokens);
         plan->encode = cx->arena.work;
         if (encoder > plan->bytes)

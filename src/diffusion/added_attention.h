@@ -27,9 +27,13 @@ struct added_attention {
  * sizes and switches of *w are set before. */
 void bind_added_attention(struct binder *b, struct added_attention *w);
 
-/* x (B,P,C) += attention(x, states (B,T,D)). view: who looks at it, or NULL. */
-void added_attention_add(dl_context *cx, float *x, const float *states,
-                         const struct added_attention *w, size_t B, size_t P, size_t T,
+/* x (B,P,C) += attention(x, text). view: who looks at it, or NULL. */
+void added_attention_add(dl_context *cx, float *x, struct text *text,
+                         const struct added_attention *w, size_t B, size_t P,
                          struct attention_view *view);
+
+/* Its keys and values to keep, as text_keep; states (N,T,D). */
+void added_attention_keep(dl_context *cx, float *kept, size_t *at, const float *states,
+                          const struct added_attention *w, size_t N, size_t T);
 
 #endif

@@ -9,7 +9,7 @@
 #ifndef DLENS_DIFFUSION_ATTENTION_H
 #define DLENS_DIFFUSION_ATTENTION_H
 
-#include "nn/layers.h"
+#include "diffusion/text_keys.h"
 
 struct attention {
     size_t C, D, heads;
@@ -23,9 +23,17 @@ struct attention {
 void bind_attention(struct binder *b, struct attention *w, size_t C, size_t D, size_t heads,
                     enum bias bias);
 
-/* x (B,P,C) += Attention(n, s); n (B,P,C) is overwritten, s (B,T,D) may be n. */
-void attention_add(dl_context *cx, float *x, float *n, const float *s, const struct attention *w,
-                   size_t B, size_t P, size_t T);
+/* x (B,P,C) += Attention(n, n); n (B,P,C) is overwritten. */
+void attention_add(dl_context *cx, float *x, float *n, const struct attention *w, size_t B,
+                   size_t P);
+
+/* x (B,P,C) += Attention(n, s), s the text; n is overwritten. */
+void cross_attention_add(dl_context *cx, float *x, float *n, struct text *text,
+                         const struct attention *w, size_t B, size_t P);
+
+/* Its keys and values to keep, as text_keep: of the states (rows,D) of all items' tokens. */
+void cross_attention_keep(dl_context *cx, float *kept, size_t *at, const float *states,
+                          const struct attention *w, size_t rows);
 
 /* x (B,P,C) += Attention(n, n), n = group_norm(x): every pixel sees every other. */
 struct self_attention {

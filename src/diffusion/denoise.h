@@ -16,18 +16,41 @@
 
 #include "diffusion/sampler.h"
 
-/* The denoiser: out (B,m) from input (B,n), PyTorch's order (C,h,w) in each. With
- * B = 2 item 0 is conditioned on the negative, item 1 on the positive prompt; with B = 1 the item
- * is on the positive one. Scratch comes from the arena; it is also run in plan mode, where it must
- * make the same allocations and read no input. */
-typedef void (*predict_fn)(dl_context *cx, void *user, float *out, const float *input, size_t B,
-                           float timestep);
+/* What the denoiser is asked: items [first, first + count) of [negative, positive]; a job without
+ * guidance has the positive item alone, as item 0. */
+struct denoise_call {
+    size_t first, count;
+    size_t step; /* from 0 */
+    float timestep;
+};
+
+/* The denoiser: out (count,m) from input (n), the same for all items, PyTorch's order (C,h,w) in
+ * each. Scratch comes from the arena; it is also run in plan mode, where it must allocate at least
+ * as much and read no input. */
+typedef void (*predict_fn)(dl_context *cx, void *user, float *out, const float *input,
+                           const struct denoise_call *call);
+
+/* The first negative prediction, which all pictures of one start noise, one negative prompt and
+ * one timestep have in common, whatever their positive prompts: it is kept with its input and used
+ * again where the input is equal to the bit. Zero it before its first job. It serves jobs that
+ * differ in latents, rng and positive prompt alone. */
+struct first_prediction {
+    float *input; /* (n) */
+    float *out;   /* (m) */
+    bool there;
+};
+void first_prediction_free(struct first_prediction *first);
 
 struct denoise_job {
     predict_fn predict;
     void *predict_user;
-    struct sampling *sampling; /* begun; no other use of it meanwhile */
-    size_t outputs;            /* m; 0: n */
+    /* Called once before the first step, in plan mode too: what it takes from the arena lives as
+     * long as the job. May be NULL. */
+    void (*prepare)(dl_context *cx, void *user);
+    struct first_prediction *shared; /* may be NULL */
+    bool halves_equal;               /* both prompts' conditionings are the same bits */
+    struct sampling *sampling;       /* begun; no other use of it meanwhile */
+    size_t outputs;                  /* m; 0: n */
     double guidance_scale;
     bool guidance_embedded; /* the UNet is told the scale itself (LCM): never a negative half */
     float *latents;         /* (n) in: start noise of variance 1; out: the result */
@@ -40,8 +63,13 @@ struct denoise_job {
 /* True if the job asks about the negative half too. */
 bool denoise_guided(const struct denoise_job *job);
 
-/* Peak of the arena in bytes during the job. Nothing may be live in the arena. */
-size_t denoise_memory(dl_context *cx, const struct denoise_job *job);
+/* What the job costs: peak of the arena in bytes, with what is shared; multiply-adds of the first
+ * step and of all that the job does. Nothing may be live in the arena. */
+struct denoise_cost {
+    size_t bytes;
+    double step, work;
+};
+struct denoise_cost denoise_plan(dl_context *cx, const struct denoise_job *job);
 
 /* Runs the job: plans and reserves the arena (nothing may be live in it), then all steps.
  * DL_CANCELLED when progress says so, DL_FAILED without memory, DL_MODEL where the sampler needs a

@@ -70,26 +70,44 @@ static void feed_forward_add(dl_context *cx, float *z, float *n, const struct tr
     arena_release(cx, mark);
 }
 
-void transformer_add(dl_context *cx, float *x, const float *states, const struct transformer *w,
-                     size_t B, size_t P, size_t T, struct attention_view *view) {
-    size_t C = w->C, M = B * P, mark = arena_mark(cx);
+void transformer_add(dl_context *cx, float *x, struct text *text, const struct transformer *w,
+                     size_t S, size_t B, size_t P, struct attention_view *view) {
+    size_t C = w->C, T = text->tokens, M = B * P, mark = arena_mark(cx);
+    size_t items = S;             /* that differ: S until the text is looked at, then B */
     float *z = floats(cx, M * C); /* (B,P,C) */
     float *n = floats(cx, M * C); /* (B,P,C) */
 
-    op_group_norm(cx, n, x, w->norm.weight, w->norm.bias, NULL, NULL, B, P, C, w->groups,
+    op_group_norm(cx, n, x, w->norm.weight, w->norm.bias, NULL, NULL, S, P, C, w->groups,
                   group_norm_eps, ACT_NONE);
-    linear(cx, z, n, &w->proj_in, M);
+    linear(cx, z, n, &w->proj_in, S * P);
     for (size_t i = 0; i < w->count; i++) {
         const struct transformer_block *block = &w->blocks[i];
-        bool cross = w->only_cross_attention;
-        layer_norm(cx, n, z, &block->norm1, M, C, layer_norm_eps);
-        attention_show_cross(cx, cross ? view : NULL, n, states, &block->attn1, B, P, T);
-        attention_add(cx, z, n, cross ? states : n, &block->attn1, B, P, cross ? T : P);
+        if (w->only_cross_attention)
+            items = repeat_items(cx, z, items, B, P * C);
+        layer_norm(cx, n, z, &block->norm1, items * P, C, layer_norm_eps);
+        if (w->only_cross_attention) {
+            attention_show_cross(cx, view, n, text->states, &block->attn1, B, P, T);
+            cross_attention_add(cx, z, n, text, &block->attn1, B, P);
+        } else {
+            attention_add(cx, z, n, &block->attn1, items, P);
+            items = repeat_items(cx, z, items, B, P * C);
+        }
         layer_norm(cx, n, z, &block->norm2, M, C, layer_norm_eps);
-        attention_show_cross(cx, view, n, states, &block->attn2, B, P, T);
-        attention_add(cx, z, n, states, &block->attn2, B, P, T);
+        attention_show_cross(cx, view, n, text->states, &block->attn2, B, P, T);
+        cross_attention_add(cx, z, n, text, &block->attn2, B, P);
         feed_forward_add(cx, z, n, block, M, C);
     }
+    repeat_items(cx, z, items, B, P * C);
+    repeat_items(cx, x, S, B, P * C);
     linear_add(cx, x, z, &w->proj_out, M);
     arena_release(cx, mark);
+}
+
+void transformer_keep(dl_context *cx, float *kept, size_t *at, const float *states,
+                      const struct transformer *w, size_t rows) {
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->only_cross_attention)
+            cross_attention_keep(cx, kept, at, states, &w->blocks[i].attn1, rows);
+        cross_attention_keep(cx, kept, at, states, &w->blocks[i].attn2, rows);
+    }
 }

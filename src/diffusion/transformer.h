@@ -34,9 +34,14 @@ int bind_transformer(struct binder *b, struct transformer *w, size_t C, size_t D
                      size_t groups, size_t count, bool only_cross_attention);
 void transformer_free(struct transformer *w);
 
-/* x (B,P,C) += transformer(x, states (B,T,D)). view: who looks at its attentions to the text, or
- * NULL. */
-void transformer_add(dl_context *cx, float *x, const float *states, const struct transformer *w,
-                     size_t B, size_t P, size_t T, struct attention_view *view);
+/* x (B,P,C) += transformer(x, text). Of x the first S items are given, and item b is equal to item
+ * b mod S: what stands before the first look at the text is computed for them alone. view: who
+ * looks at its attentions to the text, or NULL. */
+void transformer_add(dl_context *cx, float *x, struct text *text, const struct transformer *w,
+                     size_t S, size_t B, size_t P, struct attention_view *view);
+
+/* Its keys and values to keep, as text_keep. */
+void transformer_keep(dl_context *cx, float *kept, size_t *at, const float *states,
+                      const struct transformer *w, size_t rows);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct unet {
     struct unet_config config;
@@ -133,29 +134,34 @@ static void show(dl_context *cx, const struct unet_tap *tap, const char *name, c
 }
 
 static void show_level(dl_context *cx, const struct unet_tap *tap, const char *name, size_t i,
-                       const struct unet_state *s) {
+                       struct unet_state *s) {
     char numbered[48];
 
+    if (!tap)
+        return;
+    state_repeat(cx, s);
     snprintf(numbered, sizeof numbered, "%s.%zu", name, i);
     show(cx, tap, numbered, s->x.data, s->B, s->x.H, s->x.W, s->x.C);
 }
 
-/* x (B,H,W,C0) = conv_in(sample), kept as the first skip connection. */
+/* x (S,H,W,C0) = conv_in(sample), kept as the first skip connection. */
 static void enter(dl_context *cx, const struct unet *u, struct unet_state *s, const float *sample,
                   size_t H, size_t W) {
     const struct unet_config *c = &u->config;
-    size_t count = s->B * H * W * c->in_channels, mark;
-    float *pixels; /* (B,H,W,C) */
+    size_t count = s->x.items * H * W * c->in_channels, mark;
+    float *pixels; /* (S,H,W,C) */
 
     state_next(cx, s, H, W, c->down[0].channels);
     mark = arena_mark(cx);
     pixels = floats(cx, count);
-    op_to_channels_last(cx, pixels, sample, s->B, c->in_channels, H * W);
+    op_to_channels_last(cx, pixels, sample, s->x.items, c->in_channels, H * W);
     if (c->center_input_sample && !planning(cx))
         for (size_t i = 0; i < count; i++)
             pixels[i] = 2 * pixels[i] - 1;
-    conv2d(cx, s->x.data, pixels, &u->conv_in, s->B, H, W);
+    conv2d(cx, s->x.data, pixels, &u->conv_in, s->x.items, H, W);
     arena_release(cx, mark);
+    if (c->text_embedding) /* the text is in temb and so in every residual block */
+        state_repeat(cx, s);
     state_keep(s);
 }
 
@@ -174,34 +180,122 @@ static void leave(dl_context *cx, const struct unet *u, struct unet_state *s, fl
     op_to_channels_first(cx, out, y, s->B, c->out_channels, P);
 }
 
+/* From conv_in's output to what enters the last layer on the way up. */
+static void deep_part(dl_context *cx, const struct unet *u, struct unet_state *s,
+                      const struct unet_tap *tap) {
+    const struct unet_config *c = &u->config;
+    const struct level *last = &u->up[c->levels - 1];
+
+    for (size_t i = 0; i < c->levels; i++) {
+        down_level(cx, s, &u->down[i]);
+        show_level(cx, tap, "down_blocks", i, s);
+    }
+    if (c->has_mid) {
+        mid_level(cx, s, &u->mid);
+        show(cx, tap, "mid_block", s->x.data, s->B, s->x.H, s->x.W, s->x.C);
+    }
+    for (size_t i = 0; i + 1 < c->levels; i++) {
+        up_level(cx, s, &u->up[i], 0, u->up[i].resnet_count);
+        show_level(cx, tap, "up_blocks", i, s);
+    }
+    up_level(cx, s, last, 0, last->resnet_count - 1);
+}
+
+/* x (B,H,W,C): what enters the last layer, computed and kept, or as it was kept. */
+static void pass_deep_part(dl_context *cx, const struct unet *u, struct unet_state *s,
+                           const struct unet_condition *condition) {
+    const struct unet_memory *memory = condition->memory;
+    const size_t C = u->config.up[u->config.levels - 1].channels;
+    const size_t item = s->x.H * s->x.W * C;
+
+    if (condition->reuse)
+        state_next(cx, s, s->x.H, s->x.W, C);
+    else
+        deep_part(cx, u, s, condition->tap);
+    if (!memory || !memory->deep || planning(cx))
+        return;
+    float *deep = memory->deep + condition->first * item;
+    memcpy(condition->reuse ? s->x.data : deep, condition->reuse ? deep : s->x.data,
+           s->B * item * sizeof *deep);
+}
+
+static struct text text_of(dl_context *cx, const struct unet *u, size_t B,
+                           const struct unet_condition *condition) {
+    const struct unet_memory *memory = condition->memory;
+    struct text text = {.tokens = condition->tokens};
+
+    if (memory) {
+        text.kept = memory->text;
+        text.items = memory->items;
+        text.first = condition->first;
+        text.at = condition->reuse ? memory->text_last : 0;
+    }
+    if (!memory || condition->attention) /* who looks at attentions makes queries and keys anew */
+        text.states = embed_states(cx, &u->embedding, condition->states, B * condition->tokens);
+    return text;
+}
+
+/* Keys and values of all layers in the order of a call, as text_keep; *last: where those of the
+ * last layer begin. */
+static void keep_layers(dl_context *cx, const struct unet *u, float *kept, size_t *at, size_t *last,
+                        const float *states, size_t N, size_t T) {
+    const struct unet_config *c = &u->config;
+    const struct level *levels[2 * UNET_LEVELS_MAX + 1];
+    size_t count = 0;
+
+    for (size_t i = 0; i < c->levels; i++)
+        levels[count++] = &u->down[i];
+    if (c->has_mid)
+        levels[count++] = &u->mid;
+    for (size_t i = 0; i < c->levels; i++)
+        levels[count++] = &u->up[i];
+    for (size_t l = 0; l < count; l++)
+        for (size_t i = 0; i < levels[l]->config->layers; i++) {
+            *last = *at;
+            layer_keep(cx, kept, at, levels[l], i, states, N, T);
+        }
+}
+
+void unet_remember(dl_context *cx, const struct unet *u, struct unet_memory *memory, size_t N,
+                   size_t H, size_t W, bool deep, const struct unet_condition *condition) {
+    const struct unet_config *c = &u->config;
+    const size_t T = condition->tokens;
+    size_t count = 0, at = 0;
+
+    *memory = (struct unet_memory){.items = N};
+    keep_layers(cx, u, NULL, &count, &memory->text_last, NULL, N, T);
+    memory->text = floats(cx, count);
+    if (c->text_embedding)
+        memory->pooled = floats(cx, N * c->time_embed_dim);
+    if (deep)
+        memory->deep = floats(cx, N * H * W * c->up[c->levels - 1].channels);
+    const size_t mark = arena_mark(cx);
+    const float *states = embed_states(cx, &u->embedding, condition->states, N * T);
+    keep_layers(cx, u, memory->text, &at, &memory->text_last, states, N, T);
+    if (c->text_embedding)
+        embed_text(cx, memory->pooled, &u->embedding, condition->states, N, T);
+    arena_release(cx, mark);
+}
+
 void unet_forward(dl_context *cx, const struct unet *u, float *out, const float *sample, size_t B,
                   size_t H, size_t W, float timestep, const struct unet_condition *condition) {
     const struct unet_config *c = &u->config;
-    const struct unet_tap *tap = condition->tap;
+    const struct level *last = &u->up[c->levels - 1];
     size_t mark = arena_mark(cx);
     float *temb = floats(cx, B * c->time_embed_dim); /* (B,E) */
     struct unet_state s = {.B = B,
                            .temb = temb,
-                           .states = embed_states(cx, &u->embedding, B, condition),
-                           .tokens = condition->tokens,
+                           .text = text_of(cx, u, B, condition),
                            .view = {.tap = condition->attention},
-                           .downsample_padding = c->downsample_padding};
+                           .downsample_padding = c->downsample_padding,
+                           .x.items = condition->samples ? condition->samples : B};
 
     embed_time(cx, temb, &u->embedding, timestep, B, condition);
     enter(cx, u, &s, sample, H, W);
-    show(cx, tap, "conv_in", s.x.data, B, H, W, s.x.C);
-    for (size_t i = 0; i < c->levels; i++) {
-        down_level(cx, &s, &u->down[i]);
-        show_level(cx, tap, "down_blocks", i, &s);
-    }
-    if (c->has_mid) {
-        mid_level(cx, &s, &u->mid);
-        show(cx, tap, "mid_block", s.x.data, B, s.x.H, s.x.W, s.x.C);
-    }
-    for (size_t i = 0; i < c->levels; i++) {
-        up_level(cx, &s, &u->up[i]);
-        show_level(cx, tap, "up_blocks", i, &s);
-    }
-    leave(cx, u, &s, out, tap);
+    show(cx, condition->tap, "conv_in", s.x.data, s.x.items, H, W, s.x.C);
+    pass_deep_part(cx, u, &s, condition);
+    up_level(cx, &s, last, last->resnet_count - 1, last->resnet_count);
+    show_level(cx, condition->tap, "up_blocks", c->levels - 1, &s);
+    leave(cx, u, &s, out, condition->tap);
     arena_release(cx, mark);
 }

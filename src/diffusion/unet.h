@@ -111,6 +111,18 @@ struct unet_tap {
     void *user;
 };
 
+/* What stays the same in many calls for one picture, computed once, in the caller's arena. Equal to
+ * the bit to what a call would compute, but for `deep`. */
+struct unet_memory {
+    size_t items;     /* N: of the picture, the batch of a call is a part of them */
+    float *text;      /* keys and values of all attentions to the text (text_keys.h) */
+    size_t text_last; /* where those of the last layer begin */
+    float *pooled;    /* (N,E) the pooled text of config.text_embedding, else NULL */
+    /* (N,H,W,C) the activation that enters the last layer on the way up, left by the last whole
+     * call; NULL: not kept. C are that layer's channels. */
+    float *deep;
+};
+
 /* What the UNet is told beside the sample and the time. Zero what is not needed. */
 struct unet_condition {
     const float *states;        /* (B,T,D) the text, D = config.states_dim */
@@ -119,10 +131,26 @@ struct unet_condition {
     const float *class_labels;  /* (B) noise levels for config.class_embedding; NULL: 0 */
     const struct unet_tap *tap; /* or NULL */
     const struct attention_tap *attention; /* looks at all attentions to the text; or NULL */
+    /* The distinct samples S: item b is of sample b mod S, whose timestep_cond and class_labels
+     * must be equal, too; up to the first look at the text each is computed once. 0: all B. */
+    size_t samples;
+    const struct unet_memory *memory; /* of these states and more; or NULL */
+    size_t first;                     /* the batch are the memory's items from here on */
+    bool reuse;                       /* takes memory->deep in place of all that leads to it */
 };
 
-/* out (B,C',H,W) from sample (B,C,H,W), both in PyTorch's order. Any H, W >= 1. timestep may be
- * fractional. Scratch comes from the arena; runs in plan mode, where no input is read. */
+/* Fills *memory for N items: condition->states (N,T,D). deep: also room for that, for samples of
+ * H x W. What it takes from the arena lives until the caller releases it. Runs in plan mode. */
+void unet_remember(dl_context *cx, const struct unet *u, struct unet_memory *memory, size_t N,
+                   size_t H, size_t W, bool deep, const struct unet_condition *condition);
+
+/* out (B,C',H,W) from sample (S,C,H,W), both in PyTorch's order. Any H, W >= 1. timestep may be
+ * fractional. Scratch comes from the arena; runs in plan mode, where no input is read.
+ *
+ * With `reuse` the deep part of the network is left out (DeepCache, Ma et al. 2023, arXiv
+ * 2312.00858, section 3.3, its shallowest skip branch): conv_in, the last layer on the way up, to
+ * which conv_in's output is the skip connection, and conv_out run; what the last whole call had put
+ * into that layer enters it again. */
 void unet_forward(dl_context *cx, const struct unet *u, float *out, const float *sample, size_t B,
                   size_t H, size_t W, float timestep, const struct unet_condition *c);
 

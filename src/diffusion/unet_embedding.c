@@ -64,9 +64,9 @@ static void mean_token(dl_context *cx, float *c, const float *n, const struct te
     arena_release(cx, mark);
 }
 
-/* temb (B,E) += norm2(W Attention(c, [c; n])) */
-static void text_embedding_add(dl_context *cx, float *temb, const float *states,
-                               const struct text_embedding *w, size_t B, size_t T) {
+void embed_text(dl_context *cx, float *pooled, const struct unet_embedding *embedding,
+                const float *states, size_t B, size_t T) {
+    const struct text_embedding *w = &embedding->text;
     size_t D = w->D, d = D / w->heads, mark = arena_mark(cx);
     const struct attention_shape shape = {.batch = B,
                                           .heads = w->heads,
@@ -79,7 +79,6 @@ static void text_embedding_add(dl_context *cx, float *temb, const float *states,
     float *q = floats(cx, B * D);           /* (B,D) */
     float *k = floats(cx, B * (T + 1) * D); /* (B,T+1,D) */
     float *v = floats(cx, B * (T + 1) * D); /* (B,T+1,D) */
-    float *pooled = floats(cx, B * w->E);   /* (B,E) */
 
     layer_norm(cx, n, states, &w->norm1, B * T, D, layer_norm_eps);
     mean_token(cx, c, n, &w->position, B, T, D);
@@ -94,7 +93,22 @@ static void text_embedding_add(dl_context *cx, float *temb, const float *states,
     op_attention(cx, c, q, k, v, &shape);
     linear(cx, pooled, c, &w->proj, B);
     layer_norm(cx, pooled, pooled, &w->norm2, B, w->E, layer_norm_eps);
-    op_add(cx, temb, pooled, B * w->E);
+    arena_release(cx, mark);
+}
+
+/* temb (B,E) += pooled text: kept, or made now. */
+static void text_embedding_add(dl_context *cx, float *temb, const struct unet_embedding *w,
+                               size_t B, const struct unet_condition *condition) {
+    const struct unet_memory *memory = condition->memory;
+    size_t E = w->text.E, mark = arena_mark(cx);
+
+    if (memory) {
+        op_add(cx, temb, memory->pooled + condition->first * E, B * E);
+    } else {
+        float *pooled = floats(cx, B * E); /* (B,E) */
+        embed_text(cx, pooled, w, condition->states, B, condition->tokens);
+        op_add(cx, temb, pooled, B * E);
+    }
     arena_release(cx, mark);
 }
 
@@ -141,19 +155,16 @@ void embed_time(dl_context *cx, float *temb, const struct unet_embedding *w, flo
     if (c->class_embedding != CLASS_NONE)
         class_embedding_add(cx, temb, w, condition->class_labels, B);
     if (c->text_embedding)
-        text_embedding_add(cx, temb, condition->states, &w->text, B, condition->tokens);
+        text_embedding_add(cx, temb, w, B, condition);
     if (c->time_embedding_act != ACT_NONE)
         op_activate(cx, temb, temb, B * c->time_embed_dim, c->time_embedding_act);
 }
 
-const float *embed_states(dl_context *cx, const struct unet_embedding *w, size_t B,
-                          const struct unet_condition *condition) {
-    size_t rows = B * condition->tokens;
-    float *states;
-
+const float *embed_states(dl_context *cx, const struct unet_embedding *w, const float *states,
+                          size_t rows) {
     if (!w->project_states)
-        return condition->states;
-    states = floats(cx, rows * w->config->cross_attention_dim);
-    linear(cx, states, condition->states, &w->states_proj, rows);
-    return states;
+        return states;
+    float *projected = floats(cx, rows * w->config->cross_attention_dim);
+    linear(cx, projected, states, &w->states_proj, rows);
+    return projected;
 }

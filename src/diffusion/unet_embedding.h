@@ -40,8 +40,13 @@ void bind_unet_embedding(struct binder *b, struct unet_embedding *w, const struc
 void embed_time(dl_context *cx, float *temb, const struct unet_embedding *w, float timestep,
                 size_t B, const struct unet_condition *condition);
 
-/* The states for attention (B,T,X): the condition's own, or projected ones in the arena. */
-const float *embed_states(dl_context *cx, const struct unet_embedding *w, size_t B,
-                          const struct unet_condition *condition);
+/* The pooled text (B,E), of states (B,T,D). */
+void embed_text(dl_context *cx, float *pooled, const struct unet_embedding *w, const float *states,
+                size_t B, size_t T);
+
+/* The states (rows,D) as the attentions take them (rows,X): themselves, or projected ones in the
+ * arena. */
+const float *embed_states(dl_context *cx, const struct unet_embedding *w, const float *states,
+                          size_t rows);
 
 #endif

@@ -157,6 +157,10 @@ void state_next(dl_context *cx, struct unet_state *s, size_t H, size_t W, size_t
     s->x.C = C;
 }
 
+void state_repeat(dl_context *cx, struct unet_state *s) {
+    s->x.items = repeat_items(cx, s->x.data, s->x.items, s->B, s->x.H * s->x.W * s->x.C);
+}
+
 void state_keep(struct unet_state *s) {
     s->skips[s->skip_count++] = s->x;
 }
@@ -174,13 +178,15 @@ static void attend(dl_context *cx, struct unet_state *s, const struct level *w, 
 
     s->view.H = s->x.H;
     s->view.W = s->x.W;
-    if (w->config->attention == ATTENTION_TRANSFORMER)
-        transformer_add(cx, s->x.data, s->states, &w->transformers[i], s->B, P, s->tokens, view);
-    else if (w->config->attention == ATTENTION_SELF)
-        self_attention_add(cx, s->x.data, &w->self_attentions[i], s->B, P);
-    else if (w->config->attention == ATTENTION_ADDED_KV)
-        added_attention_add(cx, s->x.data, s->states, &w->added_attentions[i], s->B, P, s->tokens,
-                            view);
+    if (w->config->attention == ATTENTION_TRANSFORMER) {
+        transformer_add(cx, s->x.data, &s->text, &w->transformers[i], s->x.items, s->B, P, view);
+        s->x.items = s->B;
+    } else if (w->config->attention == ATTENTION_SELF) {
+        self_attention_add(cx, s->x.data, &w->self_attentions[i], s->x.items, P);
+    } else if (w->config->attention == ATTENTION_ADDED_KV) {
+        state_repeat(cx, s);
+        added_attention_add(cx, s->x.data, &s->text, &w->added_attentions[i], s->B, P, view);
+    }
 }
 
 /* x = conv(x) with stride 2. Without padding the zeros lie on the right and below only; a side of
@@ -190,7 +196,7 @@ static void downsample_conv(dl_context *cx, struct unet_state *s, const struct c
     size_t before = s->downsample_padding;
     size_t after = before == 0 && (x.H == 1 || x.W == 1) ? 2 : 1;
     const struct conv_shape shape = {
-        .B = s->B, .H = x.H, .W = x.W, .stride = 2, .pad_before = before, .pad_after = after};
+        .B = x.items, .H = x.H, .W = x.W, .stride = 2, .pad_before = before, .pad_after = after};
 
     state_next(cx, s, (x.H + before + after - 3) / 2 + 1, (x.W + before + after - 3) / 2 + 1, x.C);
     op_conv2d(cx, s->x.data, x.data, &w->weight, &shape, &(struct epilogue){.bias = w->bias});
@@ -203,14 +209,14 @@ static void downsample(dl_context *cx, struct unet_state *s, const struct level 
         downsample_conv(cx, s, &w->conv_resampler);
     } else {
         state_next(cx, s, halved(x.H), halved(x.W), x.C);
-        resnet_halve(cx, s->x.data, x.data, &w->resnet_resampler, s->temb, s->B, x.H, x.W);
+        resnet_halve(cx, s->x.data, x.data, &w->resnet_resampler, s->temb, x.items, x.H, x.W);
     }
 }
 
 /* x enlarged to the size of what is kept next, convolved. */
 static void upsample(dl_context *cx, struct unet_state *s, const struct level *w) {
     const struct activations x = s->x, *next = &s->skips[s->skip_count - 1];
-    const struct conv_shape shape = {.B = s->B,
+    const struct conv_shape shape = {.B = x.items,
                                      .H = x.H,
                                      .W = x.W,
                                      .stride = 1,
@@ -224,7 +230,7 @@ static void upsample(dl_context *cx, struct unet_state *s, const struct level *w
         op_conv2d(cx, s->x.data, x.data, &w->conv_resampler.weight, &shape,
                   &(struct epilogue){.bias = w->conv_resampler.bias});
     else
-        resnet_enlarge(cx, s->x.data, x.data, &w->resnet_resampler, s->temb, s->B, x.H, x.W,
+        resnet_enlarge(cx, s->x.data, x.data, &w->resnet_resampler, s->temb, x.items, x.H, x.W,
                        next->H, next->W);
     state_settle(cx, s, x.mark);
 }
@@ -233,7 +239,7 @@ void down_level(dl_context *cx, struct unet_state *s, const struct level *w) {
     for (size_t i = 0; i < w->resnet_count; i++) {
         const struct activations x = s->x;
         state_next(cx, s, x.H, x.W, w->config->channels);
-        resnet(cx, s->x.data, x.data, &w->resnets[i], s->temb, s->B, x.H, x.W);
+        resnet(cx, s->x.data, x.data, &w->resnets[i], s->temb, s->x.items, x.H, x.W);
         attend(cx, s, w, i);
         state_keep(s);
     }
@@ -247,25 +253,44 @@ void mid_level(dl_context *cx, struct unet_state *s, const struct level *w) {
     const struct activations x = s->x;
 
     state_next(cx, s, x.H, x.W, x.C); /* x itself is kept */
-    resnet(cx, s->x.data, x.data, &w->resnets[0], s->temb, s->B, x.H, x.W);
+    resnet(cx, s->x.data, x.data, &w->resnets[0], s->temb, s->x.items, x.H, x.W);
     for (size_t i = 0; i < w->config->layers; i++) {
         attend(cx, s, w, i);
-        resnet(cx, s->x.data, s->x.data, &w->resnets[i + 1], s->temb, s->B, x.H, x.W);
+        resnet(cx, s->x.data, s->x.data, &w->resnets[i + 1], s->temb, s->x.items, x.H, x.W);
     }
 }
 
-void up_level(dl_context *cx, struct unet_state *s, const struct level *w) {
-    for (size_t i = 0; i < w->resnet_count; i++) {
-        const struct activations x = s->x, kept = s->skips[--s->skip_count];
-        size_t pixels = s->B * x.H * x.W;
-        float *both = floats(cx, pixels * (x.C + kept.C)); /* (B,H,W,C+C') */
+/* y (B,H,W,C+C') = [x | kept], each with as many items as it has. */
+static void join_kept(dl_context *cx, float *y, const struct activations *x,
+                      const struct activations *kept, size_t B) {
+    size_t P = x->H * x->W;
 
-        op_concat(cx, both, x.data, x.C, kept.data, kept.C, pixels);
+    for (size_t b = 0; b < B; b++)
+        op_concat(cx, y + b * P * (x->C + kept->C), x->data + b % x->items * P * x->C, x->C,
+                  kept->data + b % kept->items * P * kept->C, kept->C, P);
+}
+
+void up_level(dl_context *cx, struct unet_state *s, const struct level *w, size_t first,
+              size_t end) {
+    for (size_t i = first; i < end; i++) {
+        const struct activations x = s->x, kept = s->skips[--s->skip_count];
+        float *both = floats(cx, s->B * x.H * x.W * (x.C + kept.C)); /* (B,H,W,C+C') */
+
+        join_kept(cx, both, &x, &kept, s->B);
         state_next(cx, s, x.H, x.W, w->config->channels);
+        s->x.items = s->B;
         resnet_consume(cx, s->x.data, both, &w->resnets[i], s->temb, s->B, x.H, x.W);
         state_settle(cx, s, kept.mark);
         attend(cx, s, w, i);
     }
-    if (w->config->resample)
+    if (end == w->resnet_count && w->config->resample)
         upsample(cx, s, w);
+}
+
+void layer_keep(dl_context *cx, float *kept, size_t *at, const struct level *w, size_t i,
+                const float *states, size_t N, size_t T) {
+    if (w->config->attention == ATTENTION_TRANSFORMER)
+        transformer_keep(cx, kept, at, states, &w->transformers[i], N * T);
+    else if (w->config->attention == ATTENTION_ADDED_KV)
+        added_attention_keep(cx, kept, at, states, &w->added_attentions[i], N, T);
 }

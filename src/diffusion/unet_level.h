@@ -42,10 +42,12 @@ int bind_up_level(struct binder *b, struct level *w, const struct unet_config *c
                   const struct level_styles *styles, size_t in, size_t skip);
 void level_free(struct level *w);
 
-/* An activation (B,H,W,C) in the arena; `mark` is the arena's mark below it. */
+/* An activation (B,H,W,C) in the arena; `mark` is the arena's mark below it. Only the first
+ * `items` are there: item b of the batch is equal to item b mod items. They are fewer than B where
+ * items of a batch share their sample, until the text tells them apart. */
 struct activations {
     float *data;
-    size_t mark, H, W, C;
+    size_t mark, H, W, C, items;
 };
 
 enum { SKIPS_MAX = 1 + UNET_LEVELS_MAX * (UNET_LAYERS_MAX + 1) };
@@ -53,9 +55,8 @@ enum { SKIPS_MAX = 1 + UNET_LEVELS_MAX * (UNET_LAYERS_MAX + 1) };
 /* What runs through the levels. */
 struct unet_state {
     size_t B;
-    const float *temb;   /* (B,E) */
-    const float *states; /* (B,T,D) */
-    size_t tokens;       /* T */
+    const float *temb; /* (B,E) */
+    struct text text;
     size_t downsample_padding;
     struct attention_view view;          /* who looks at the attentions; tap NULL: nobody */
     struct activations x;                /* the running activation */
@@ -63,14 +64,25 @@ struct unet_state {
     size_t skip_count;
 };
 
-/* Takes new memory for a running activation of this size. The old one stays where it is. */
+/* Takes new memory for a running activation of this size, with room for the whole batch and the
+ * items that the old one has. The old one stays where it is. */
 void state_next(dl_context *cx, struct unet_state *s, size_t H, size_t W, size_t C);
 
 /* Keeps the running activation for the way up. */
 void state_keep(struct unet_state *s);
 
+/* Makes all items of the running activation, if they are fewer. */
+void state_repeat(dl_context *cx, struct unet_state *s);
+
 void down_level(dl_context *cx, struct unet_state *s, const struct level *w);
 void mid_level(dl_context *cx, struct unet_state *s, const struct level *w);
-void up_level(dl_context *cx, struct unet_state *s, const struct level *w);
+
+/* Layers [first, end) of a level on the way up, and behind the last the change of size. */
+void up_level(dl_context *cx, struct unet_state *s, const struct level *w, size_t first,
+              size_t end);
+
+/* The keys and values of layer i's attention to keep, as text_keep: of states (N,T,D). */
+void layer_keep(dl_context *cx, float *kept, size_t *at, const struct level *w, size_t i,
+                const float *states, size_t N, size_t T);
 
 #endif

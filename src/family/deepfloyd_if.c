@@ -333,6 +333,8 @@ static void fill_input(const dl_model *model, const struct sample_request *r, si
         .sampler = r->own_sampler ? own->sampler : r->sampler,
         .guidance = r->own_guidance ? own->guidance : r->guidance,
         .eta = r->eta,
+        .reuse = r->reuse,
+        .shared = i ? NULL : r->shared,
         .progress = on_step,
         .progress_user = run,
         .attention = i ? NULL : r->attention,
@@ -446,7 +448,7 @@ static int if_plan(dl_context *cx, const dl_model *model, const struct sample_re
         plan->stages[i].steps = (int)in.steps;
         plan->stages[i].step = cost.step;
         plan->stages[i].decode = cost.decode;
-        plan->picture += cost.step * (double)in.steps + cost.decode;
+        plan->picture += cost.steps + cost.decode;
         plan->decode += cost.decode;
         plan->bytes = cost.bytes > plan->bytes ? cost.bytes : plan->bytes;
     }

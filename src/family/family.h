@@ -11,6 +11,7 @@
 #include "base/context.h"
 #include "base/json.h"
 #include "diffusion/attention_map.h"
+#include "diffusion/denoise.h"
 #include "out/buffer.h"
 #include "text/encoder.h"
 #include "text/tokenizer.h"
@@ -38,6 +39,9 @@ struct sample_request {
     bool own_steps, own_sampler, own_guidance;
     const char *timesteps[STAGES_MAX]; /* names of lists of timesteps (timestep_lists.h); NULL: the
                                           sampler's own choice of `steps` */
+    size_t reuse; /* the deep part of the UNet is computed every so many steps; 0 or 1: in each */
+    struct first_prediction *shared; /* of a run's pictures that differ in prompt, positive states
+                                        and seed alone (denoise.h); may be NULL */
     int (*progress)(void *user, const char *stage, size_t step, size_t steps); /* may be NULL */
     void *progress_user;
     /* Looks at the attentions to the positive prompt, of a cascade in its first stage; may be

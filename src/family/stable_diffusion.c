@@ -5,14 +5,13 @@
  *
  * B batch (2 with guidance, the negative half first)   C latent channels   h, w latent sides
  * T tokens   D width of the states */
+#include "family/denoiser.h"
 #include "family/family.h"
 
 #include "base/file.h"
 #include "base/rng.h"
-#include "diffusion/denoise.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
-#include "diffusion/unet.h"
 #include "diffusion/vae.h"
 #include "out/image.h"
 
@@ -175,27 +174,22 @@ static int sd_check_size(dl_context *cx, const dl_model *model, size_t width, si
 
 /* ---- denoising ------------------------------------------------------------------------------- */
 
-/* What the denoising loop calls back with: the states of one batch. */
-struct denoiser {
-    const struct unet *unet;
-    size_t h, w;
-    struct unet_condition condition;
-    struct attention_tap attention; /* of the positive half */
-};
-
-static void predict(dl_context *cx, void *user, float *out, const float *input, size_t B,
-                    float timestep) {
-    const struct denoiser *d = user;
-    unet_forward(cx, d->unet, out, input, B, d->h, d->w, timestep, &d->condition);
+static void prepare(dl_context *cx, void *user) {
+    denoiser_prepare(cx, user);
 }
 
-/* One picture's denoising, ready for denoise() or denoise_memory(). */
+static void predict(dl_context *cx, void *user, float *out, const float *input,
+                    const struct denoise_call *call) {
+    denoiser_predict(cx, user, out, input, call);
+}
+
+/* One picture's denoising, ready for denoise() or denoise_plan(). */
 struct job {
     struct sampling sampling;
     struct denoiser denoiser;
     struct denoise_job denoise;
     struct rng rng;
-    float *states;        /* (B,T,D) */
+    float *states;        /* (N,T,D) */
     float *timestep_cond; /* (1,time_cond_proj_dim), NULL for most models */
     const struct sample_request *request;
 };
@@ -211,18 +205,17 @@ static void job_free(struct job *job) {
     free(job->timestep_cond);
 }
 
-/* States of both halves, the negative one first; and, for models that are told the guidance scale
- * instead of being guided (LCM), its embedding. */
+/* The states; and, for models that are told the guidance scale instead of being guided (LCM), its
+ * embedding. */
 static int set_condition(dl_context *cx, const dl_model *model, const struct parts *parts,
-                         const struct sample_request *r, bool guided, struct job *job) {
+                         const struct sample_request *r, struct job *job) {
     const size_t values = r->positive.tokens * model->encoder->hidden_size;
     const size_t dim = unet_config(parts->unet)->time_cond_proj_dim;
-    DL_TRY(allocate(cx, "conditioning", 2 * values, sizeof(float), (void **)&job->states));
-    if (guided)
-        memcpy(job->states, r->negative.states, values * sizeof(float));
-    memcpy(job->states + (guided ? values : 0), r->positive.states, values * sizeof(float));
-    job->denoiser.condition.states = job->states;
-    job->denoiser.condition.tokens = r->positive.tokens;
+    DL_TRY(denoiser_set_states(cx, &job->denoiser, r->negative.states, r->positive.states, values,
+                               &job->states));
+    if (r->negative.states)
+        job->denoise.halves_equal =
+            memcmp(r->negative.states, r->positive.states, values * sizeof(float)) == 0;
     if (!dim)
         return DL_OK;
     DL_TRY(allocate(cx, "guidance embedding", dim, sizeof(float), (void **)&job->timestep_cond));
@@ -238,13 +231,15 @@ static int job_begin(dl_context *cx, const dl_model *model, const struct sample_
     const size_t n = model->latent_channels * h * w;
     memset(job, 0, sizeof *job);
     job->request = r;
-    job->denoiser = (struct denoiser){.unet = parts->unet, .h = h, .w = w};
+    job->denoiser = (struct denoiser){.unet = parts->unet, .h = h, .w = w, .reuse = r->reuse};
     DL_TRY(sampling_begin(cx, &job->sampling, sampler_find(r->sampler), parts->schedule, r->steps,
                           r->eta, n));
     rng_seed(&job->rng, r->seed);
     job->denoise = (struct denoise_job){
         .predict = predict,
         .predict_user = &job->denoiser,
+        .prepare = prepare,
+        .shared = r->reuse <= 1 ? r->shared : NULL, /* it doesn't hold what steps reuse */
         .sampling = &job->sampling,
         .guidance_scale = r->negative.states ? r->guidance : 1,
         .guidance_embedded = unet_config(parts->unet)->time_cond_proj_dim != 0,
@@ -253,13 +248,10 @@ static int job_begin(dl_context *cx, const dl_model *model, const struct sample_
         .progress = on_step,
         .progress_user = job,
     };
+    job->denoiser.items = denoise_guided(&job->denoise) ? 2 : 1;
     job->denoiser.condition.tokens = r->positive.tokens;
-    if (r->attention) {
-        job->denoiser.attention = *r->attention;
-        job->denoiser.attention.first = denoise_guided(&job->denoise) ? 1 : 0;
-        job->denoiser.condition.attention = &job->denoiser.attention;
-    }
-    return planned ? DL_OK : set_condition(cx, model, parts, r, denoise_guided(&job->denoise), job);
+    job->denoiser.condition.attention = r->attention;
+    return planned ? DL_OK : set_condition(cx, model, parts, r, job);
 }
 
 /* The start: the noise given, or the seed's. */
@@ -355,12 +347,15 @@ static int sd_plan(dl_context *cx, const dl_model *model, const struct sample_re
     struct job job;
     int status = job_begin(cx, model, r, &nothing, true, &job);
     if (status == DL_OK) {
-        plan->bytes = denoise_memory(cx, &job.denoise);
-        plan->step = cx->arena.work;
+        const struct denoise_cost cost = denoise_plan(cx, &job.denoise);
+        plan->bytes = cost.bytes;
+        plan->step = cost.step;
+        plan->picture = cost.work;
         arena_plan(cx);
         vae_decode(cx, parts->vae, &nothing, &nothing, h, w);
         const size_t decoder = arena_plan_end(cx);
         plan->decode = cx->arena.work;
+        plan->picture += plan->decode;
         plan->bytes = decoder > plan->bytes ? decoder : plan->bytes;
         /* beside the arena: the picture in f32 and 8 bits, latents and states */
         plan->bytes += 3 * r->width * r->height * (sizeof(float) + 1);

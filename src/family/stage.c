@@ -2,9 +2,9 @@
 #include "family/stage.h"
 
 #include "base/file.h"
-#include "diffusion/denoise.h"
 #include "diffusion/sampler.h"
 #include "diffusion/timestep_lists.h"
+#include "family/denoiser.h"
 #include "nn/resample.h"
 
 #include <math.h>
@@ -168,40 +168,38 @@ struct job {
     size_t h, w, n;
     struct sampling sampling;
     struct denoise_job denoise;
-    struct unet_condition condition;
-    struct attention_tap attention; /* of the positive half */
+    struct denoiser denoiser;
     float labels[2]; /* noise levels of both halves */
-    float *states;   /* (B,T,D), the negative half first */
+    float *states;   /* (N,T,D) */
     float *low;      /* (3,h,w) the noised small picture */
-    size_t step;     /* that runs */
 };
 
-/* joined (B,n+3hw) = [input, low]. As the pipelines have it, what a sampler does to its input
- * (Euler divides it) is done to `low` as well in pixels, but not beside latents. */
-static void join(const struct job *job, float *joined, const float *input, size_t B) {
+/* joined (n+3hw) = [input, low]. As the pipelines have it, what a sampler does to its input (Euler
+ * divides it) is done to `low` as well in pixels, but not beside latents. */
+static void join(const struct job *job, float *joined, const float *input, size_t step) {
     const size_t n = job->n, m = RGB * job->h * job->w;
-    for (size_t b = 0; b < B; b++) {
-        float *item = joined + b * (n + m);
-        memcpy(item, input + b * n, n * sizeof *item);
-        if (job->stage->kind == STAGE_PIXELS)
-            sampling_scale_input(&job->sampling, job->step, item + n, job->low);
-        else
-            memcpy(item + n, job->low, m * sizeof *item);
-    }
+    memcpy(joined, input, n * sizeof *joined);
+    if (job->stage->kind == STAGE_PIXELS)
+        sampling_scale_input(&job->sampling, step, joined + n, job->low);
+    else
+        memcpy(joined + n, job->low, m * sizeof *joined);
 }
 
-static void predict(dl_context *cx, void *user, float *out, const float *input, size_t B,
-                    float timestep) {
-    struct job *job = user;
+static void prepare(dl_context *cx, void *user) {
+    denoiser_prepare(cx, &((struct job *)user)->denoiser);
+}
+
+static void predict(dl_context *cx, void *user, float *out, const float *input,
+                    const struct denoise_call *call) {
+    const struct job *job = user;
     const size_t mark = arena_mark(cx);
     if (job->stage->kind != STAGE_TEXT) {
-        float *joined = floats(cx, B * (job->n + RGB * job->h * job->w));
+        float *joined = floats(cx, job->n + RGB * job->h * job->w);
         if (!planning(cx))
-            join(job, joined, input, B);
+            join(job, joined, input, call->step);
         input = joined;
     }
-    unet_forward(cx, job->stage->unet, out, input, B, job->h, job->w, timestep, &job->condition);
-    job->step += planning(cx) ? 0 : 1;
+    denoiser_predict(cx, &job->denoiser, out, input, call);
     arena_release(cx, mark);
 }
 
@@ -222,8 +220,11 @@ static int job_begin(dl_context *cx, const struct stage *stage, const struct sta
     job->w = stage_inner(stage, in->width);
     job->n = (stage->vae ? vae_latent_channels(stage->vae) : RGB) * job->h * job->w;
     job->labels[0] = job->labels[1] = (float)stage->noise_level;
-    job->condition.tokens = in->positive.tokens;
-    job->condition.class_labels = stage->kind == STAGE_TEXT ? NULL : job->labels;
+    job->denoiser =
+        (struct denoiser){.unet = stage->unet, .h = job->h, .w = job->w, .reuse = in->reuse};
+    job->denoiser.condition.tokens = in->positive.tokens;
+    job->denoiser.condition.class_labels = stage->kind == STAGE_TEXT ? NULL : job->labels;
+    job->denoiser.condition.attention = in->attention;
     const struct sampler *sampler = sampler_find(in->sampler);
     size_t count = 0;
     const int *list = in->timesteps ? timestep_list(in->timesteps, &count) : NULL;
@@ -236,6 +237,8 @@ static int job_begin(dl_context *cx, const struct stage *stage, const struct sta
     job->denoise = (struct denoise_job){
         .predict = predict,
         .predict_user = job,
+        .prepare = prepare,
+        .shared = in->reuse <= 1 ? in->shared : NULL, /* it doesn't hold what steps reuse */
         .sampling = &job->sampling,
         .outputs = u->out_channels * job->h * job->w,
         .guidance_scale = in->negative.states ? in->guidance : 1,
@@ -244,24 +247,18 @@ static int job_begin(dl_context *cx, const struct stage *stage, const struct sta
         .progress = in->progress,
         .progress_user = in->progress_user,
     };
-    if (in->attention) {
-        job->attention = *in->attention;
-        job->attention.first = denoise_guided(&job->denoise) ? 1 : 0;
-        job->condition.attention = &job->attention;
-    }
+    job->denoiser.items = denoise_guided(&job->denoise) ? 2 : 1;
     return DL_OK;
 }
 
 static int set_states(dl_context *cx, struct job *job) {
     const struct stage_input *in = job->in;
-    const bool guided = denoise_guided(&job->denoise);
     const size_t values = in->positive.tokens * unet_config(job->stage->unet)->states_dim;
-    DL_TRY(allocate(cx, "conditioning", 2 * values, sizeof(float), (void **)&job->states));
-    if (guided)
-        memcpy(job->states, in->negative.states, values * sizeof(float));
-    memcpy(job->states + (guided ? values : 0), in->positive.states, values * sizeof(float));
-    job->condition.states = job->states;
-    return DL_OK;
+    if (in->negative.states)
+        job->denoise.halves_equal =
+            memcmp(in->negative.states, in->positive.states, values * sizeof(float)) == 0;
+    return denoiser_set_states(cx, &job->denoiser, in->negative.states, in->positive.states, values,
+                               &job->states);
 }
 
 /* low = sqrt(a) picture + sqrt(1 - a) noise, the picture enlarged for STAGE_PIXELS; draws. */
@@ -345,8 +342,10 @@ int stage_plan(dl_context *cx, const struct stage *stage, const struct stage_inp
     memset(cost, 0, sizeof *cost);
     int status = job_begin(cx, stage, in, &nothing, &job);
     if (status == DL_OK) {
-        cost->bytes = denoise_memory(cx, &job.denoise);
-        cost->step = cx->arena.work;
+        const struct denoise_cost steps = denoise_plan(cx, &job.denoise);
+        cost->bytes = steps.bytes;
+        cost->step = steps.step;
+        cost->steps = steps.work;
     }
     if (status == DL_OK && stage->vae) {
         arena_plan(cx);

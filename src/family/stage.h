@@ -61,6 +61,8 @@ struct stage_input {
     const char *sampler;
     double guidance, eta;
     struct rng *rng;
+    size_t reuse;                    /* as in struct sample_request, */
+    struct first_prediction *shared; /* and so is this; for STAGE_TEXT alone */
     int (*progress)(void *user, size_t step, size_t steps); /* may be NULL */
     void *progress_user;
     const struct attention_tap *attention; /* as in struct sample_request */
@@ -70,11 +72,11 @@ struct stage_input {
 int stage_run(dl_context *cx, const struct stage *stage, const struct stage_input *in,
               float *picture);
 
-/* What stage_run costs: peak bytes of the arena, multiply-adds of a step and of decoding. Of the
+/* What stage_run costs: peak bytes of the arena, multiply-adds. Of the
  * input only sizes, steps, sampler, guidance and whether states are there are looked at. */
 struct stage_cost {
     size_t bytes;
-    double step, decode;
+    double step, steps, decode; /* of the first step, of all of them */
 };
 int stage_plan(dl_context *cx, const struct stage *stage, const struct stage_input *in,
                struct stage_cost *cost);

@@ -30,7 +30,8 @@ struct run {
     float *negative, *positive; /* (T,D) each */
     const char *prompt;         /* of the running picture */
     struct cache cache;
-    dl_progress progress; /* of the running picture */
+    struct first_prediction shared; /* of all pictures */
+    dl_progress progress;           /* of the running picture */
 };
 
 static int on_step(void *user, const char *stage, size_t step, size_t steps) {
@@ -87,6 +88,7 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
         .own_steps = s->own_steps,
         .own_sampler = s->own_sampler,
         .own_guidance = s->own_guidance,
+        .shared = &run->shared,
         .progress = on_step,
         .progress_user = run,
     };
@@ -232,6 +234,7 @@ int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
         status = cache_open(cx, model, settings->cache, &run.cache);
     if (status == DL_OK)
         status = lens_groups(&run, prompts, prompt_count, &g);
+    first_prediction_free(&run.shared);
     free(run.positive);
     free(run.negative);
     free(g.prompts);

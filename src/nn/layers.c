@@ -89,3 +89,9 @@ void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, 
                 float eps) {
     op_layer_norm(cx, y, x, w->weight, w->bias, M, C, eps);
 }
+
+size_t repeat_items(dl_context *cx, float *x, size_t S, size_t B, size_t n) {
+    for (size_t b = S; b < B && !planning(cx); b++)
+        memcpy(x + b * n, x + b % S * n, n * sizeof *x);
+    return B;
+}

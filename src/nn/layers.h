@@ -43,4 +43,7 @@ void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, si
 void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, size_t M, size_t C,
                 float eps);
 
+/* x (B,n): item b becomes a copy of item b mod S, of which there are S already. Returns B. */
+size_t repeat_items(dl_context *cx, float *x, size_t S, size_t B, size_t n);
+
 #endif

@@ -1,0 +1,36 @@
+/* The UNet as the denoising loop asks it. See denoiser.h. */
+#include "family/denoiser.h"
+
+#include <string.h>
+
+void denoiser_prepare(dl_context *cx, struct denoiser *d) {
+    unet_remember(cx, d->unet, &d->memory, d->items, d->h, d->w, d->reuse > 1, &d->condition);
+}
+
+void denoiser_predict(dl_context *cx, const struct denoiser *d, float *out, const float *input,
+                      const struct denoise_call *call) {
+    struct unet_condition condition = d->condition;
+    struct attention_tap attention;
+    if (condition.states)
+        condition.states += call->first * condition.tokens * unet_config(d->unet)->states_dim;
+    condition.samples = 1;
+    condition.memory = &d->memory;
+    condition.first = call->first;
+    condition.reuse = d->reuse > 1 && call->step % d->reuse != 0;
+    if (condition.attention) { /* of the positive half alone, the last item */
+        attention = *condition.attention;
+        attention.first = d->items - 1 - call->first;
+        condition.attention = &attention;
+    }
+    unet_forward(cx, d->unet, out, input, call->count, d->h, d->w, call->timestep, &condition);
+}
+
+int denoiser_set_states(dl_context *cx, struct denoiser *d, const float *negative,
+                        const float *positive, size_t values, float **states) {
+    DL_TRY(allocate(cx, "conditioning", d->items * values, sizeof **states, (void **)states));
+    if (d->items == 2)
+        memcpy(*states, negative, values * sizeof **states);
+    memcpy(*states + (d->items - 1) * values, positive, values * sizeof **states);
+    d->condition.states = *states;
+    return DL_OK;
+}
