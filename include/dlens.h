@@ -265,7 +265,7 @@ typedef struct dl_run {
 } dl_run;
 
 typedef struct dl_run_result {
-    char *report;   /* path of index.html; freed with dl_free */
+    char *report;   /* path of index.html, NULL for a shard; freed with dl_free */
     char *manifest; /* path of manifest.json; freed with dl_free */
     size_t made;    /* pictures made now */
     size_t found;   /* pictures that were there */
@@ -279,6 +279,33 @@ DL_API int dl_lens_run(dl_context *cx, dl_model *model, const dl_options *option
 /* Writes a picture as PNG with the text chunks of its making: complete or absent. */
 DL_API int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *options,
                             const char *prompt, const dl_picture *picture, const char *path);
+
+/* ---- experiments ---------------------------------------------------------------------------- */
+
+/* A lens over a prompt set, annotated: what the program's `experiment` does. */
+typedef struct dl_experiment {
+    const char *prompts; /* a CSV file with a column `prompt`, or the name of a built-in set */
+    int shard, shards;   /* makes the shard-th (from 1) of so many equal parts; 0, 0: everything */
+    dl_run run;          /* folder NULL: experiment-out/NAME; latents_file must be NULL */
+} dl_experiment;
+
+/* Where options->layers is NULL, every fourth layer and the last (of some built-in sets all); where
+ * options->seeds is NULL, seeds 0 to 3. Otherwise as dl_lens_run. */
+DL_API int dl_experiment_run(dl_context *cx, dl_model *model, const dl_options *options,
+                             const dl_experiment *experiment, dl_run_result *result);
+
+/* A built-in prompt set, in the words of the bundled models' world; index from 0, DL_USAGE behind
+ * the last. The strings are constants. */
+typedef struct dl_prompt_set {
+    const char *name, *summary, *layers;
+} dl_prompt_set;
+DL_API int dl_experiment_set(size_t index, dl_prompt_set *set);
+
+/* Puts the shards of one experiment together in run->folder, which is then what the experiment in
+ * one piece would have written, byte for byte but for times.csv. DL_USAGE for parts that are no
+ * shards of the same experiment, DL_FAILED where pictures or annotations are missing. */
+DL_API int dl_merge(dl_context *cx, const char *const *parts, size_t count, const dl_run *run,
+                    dl_run_result *result);
 
 /* ---- parts -------------------------------------------------------------------------------- */
 

@@ -18,6 +18,8 @@ int command_encode(const struct invocation *call);
 int command_tokenize(const struct invocation *call);
 int command_inspect(const struct invocation *call);
 int command_bench(const struct invocation *call);
+int command_experiment(const struct invocation *call);
+int command_merge(const struct invocation *call);
 
 /* The model of -m, $DLENS_MODEL, or the bundled one. Closed by the caller. */
 int open_model(const struct invocation *call, dl_model **model);
@@ -31,6 +33,10 @@ int flush_output(dl_context *cx);
 
 /* Prints the path of a result as a line. */
 int print_path(dl_context *cx, const char *path);
+
+/* Prints what a run into a folder has made (with --json its manifest), frees it, and returns how
+ * the command ends. */
+int report_run(const struct invocation *call, int status, dl_run_result *result);
 
 /* Makes ready for a file that comes after long work (file_prepare); DL_USAGE for a folder. */
 int prepare_output(dl_context *cx, const char *path);

@@ -50,6 +50,24 @@ static const struct command commands[] = {
      "  dlens inspect emoji-clip --tensors\n\n"
      "also lists every tensor.",
      command_inspect},
+    {"experiment", CMD_EXPERIMENT, "a lens over a prompt set, annotated", "FILE.csv|NAME",
+     "Makes, for every prompt of a set and four seeds, the pictures of every fourth\n"
+     "layer and the last. A set is a CSV with a column `prompt`; its other columns\n"
+     "name what is in the prompt (class, color, class1, ...). Some sets are built in:\n"
+     "--list shows them. The same line again goes on where it was stopped.",
+     "  dlens experiment colors\n\n"
+     "runs a built-in set into experiment-out/colors. On four machines, then on one:\n\n"
+     "  dlens experiment set.csv -m MODEL --shard 1/4 -o part-1     (2/4, 3/4, 4/4)\n"
+     "  dlens merge -o whole part-1 part-2 part-3 part-4",
+     command_experiment},
+    {"merge", CMD_MERGE, "puts the shards of an experiment together", "-o OUT PART...",
+     "Puts together what dlens experiment --shard I/N has made, in any order. The parts\n"
+     "must be all N shards of one experiment: same weights, options and prompts, no\n"
+     "picture missing. The result is what the experiment in one piece writes, byte for\n"
+     "byte but for times.csv. The model is not needed.",
+     "  dlens merge -o whole part-1 part-2 part-3 part-4\n\n"
+     "writes whole/index.html and prints its path.",
+     command_merge},
     {"bench", CMD_BENCH, "times the parts of a model on this machine", "",
      "Times the text encoder, one guided denoising step and the decoder, beside a\n"
      "large matrix product as the yardstick.",
@@ -61,8 +79,7 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 /* Commands that the interface names and this version does not have yet: told, not taken for
  * prompts. */
-static const char *const planned[] = {"experiment", "analyse", "compare",
-                                      "score",      "convert", "merge"};
+static const char *const planned[] = {"analyse", "compare", "score", "convert"};
 
 static void print_usage(FILE *to) {
     fprintf(to, "dlens: the Diffusion Lens. What does a text-to-image model see in each layer of\n"
@@ -88,7 +105,7 @@ static void print_help(const struct command *c) {
     printf("\nexample:\n%s\n", c->example);
     printf("\nexit status: 0 done, 1 the work failed, 2 the call was wrong, 3 the model is\n"
            "unusable, 130 interrupted%s\n",
-           c->bit & CMD_LENS ? " (what is finished is kept)" : "");
+           c->bit & CMD_FOLDERS ? " (what is finished is kept)" : "");
 }
 
 static const struct command *find_command(const char *name) {

@@ -19,9 +19,11 @@ struct option {
     const char *value; /* its name in the help; NULL for a flag */
     const char *help;
     size_t offset; /* of the field in struct options */
-    int commands;  /* that take it */
+    int commands;  /* that take it; APART: it makes no difference to results */
     double min, max;
 };
+
+enum { APART = 1 << 30 };
 
 #define AT(field) offsetof(struct options, field)
 
@@ -34,17 +36,20 @@ struct option {
 
 /* clang-format off */
 static const struct option table[] = {
-    {INPUT, "model", 'm', KIND_PATH, "PATH", "a folder in diffusers layout, or the name of a bundled model; default $DLENS_MODEL, else emoji-clip", AT(model), CMD_ALL, 0, 0},
-    {INPUT, "prompts", 0, KIND_PATH, "FILE", "prompts from a file: one a line, or a .csv with a column `prompt`; - is standard input", AT(prompts_file), CMD_PICTURES, 0, 0},
-    {INPUT, "encoder", 0, KIND_WHOLE, "N", "the text encoder to look through, where a model has several; default 1", AT(encoder), CMD_LENS | CMD_ENCODE | CMD_TOKENIZE, 1, 1000},
+    {INPUT, "model", 'm', KIND_PATH, "PATH", "a folder in diffusers layout, or the name of a bundled model; default $DLENS_MODEL, else emoji-clip", AT(model), CMD_MODEL, 0, 0},
+    {INPUT, "prompts", 0, KIND_PATH, "FILE", "prompts from a file: one a line, or a .csv with a column `prompt`; - is standard input", AT(prompts_file), CMD_LISTED, 0, 0},
+    {INPUT, "encoder", 0, KIND_WHOLE, "N", "the text encoder to look through, where a model has several; default 1", AT(encoder), CMD_FOLDERS | CMD_ENCODE | CMD_TOKENIZE, 1, 1000},
 
     {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; 0 is the embeddings, k the output of block k; default all", AT(layers), CMD_LENS, 0, 0},
-    {LOOK, "norm", 0, KIND_TEXT, "final|none", "none: without the encoder's final layer norm; default final", AT(norm), CMD_LENS | CMD_ENCODE, 0, 0},
-    {LOOK, "skip-layer", 0, KIND_TEXT, "SPEC", "leave these encoder blocks out (1 is the first), their input passes on; default none", AT(skip_layers), CMD_LENS | CMD_ENCODE, 0, 0},
-    {LOOK, "native", 0, KIND_FLAG, NULL, "also native.png, the picture of the conditioning that the model family itself uses: a control", AT(native), CMD_LENS, 0, 0},
+    {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; default 0::4,-1 (of some built-in sets all)", AT(layers), CMD_EXPERIMENT, 0, 0},
+    {LOOK, "norm", 0, KIND_TEXT, "final|none", "none: without the encoder's final layer norm; default final", AT(norm), CMD_FOLDERS | CMD_ENCODE, 0, 0},
+    {LOOK, "skip-layer", 0, KIND_TEXT, "SPEC", "leave these encoder blocks out (1 is the first), their input passes on; default none", AT(skip_layers), CMD_FOLDERS | CMD_ENCODE, 0, 0},
+    {LOOK, "native", 0, KIND_FLAG, NULL, "also native.png, the picture of the conditioning that the model family itself uses: a control", AT(native), CMD_FOLDERS, 0, 0},
 
-    {SAMPLING, "seed", 's', KIND_TEXT, "N[,N...]", "the seeds; default 0", AT(seed_list), CMD_PICTURES, 0, 0},
-    {SAMPLING, "seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first; default 1", AT(seed_count), CMD_PICTURES, 1, 1000000},
+    {SAMPLING, "seed", 's', KIND_TEXT, "N[,N...]", "the seeds; default 0", AT(seed_list), CMD_LISTED, 0, 0},
+    {SAMPLING, "seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first; default 1", AT(seed_count), CMD_LISTED, 1, 1000000},
+    {SAMPLING, "seed", 's', KIND_TEXT, "N[,N...]", "the seeds; default 0,1,2,3", AT(seed_list), CMD_EXPERIMENT, 0, 0},
+    {SAMPLING, "seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first; default 4", AT(seed_count), CMD_EXPERIMENT, 1, 1000000},
     {SAMPLING, "steps", 0, KIND_WHOLE, "N", "denoising steps; default the model's own, else 50", AT(steps), CMD_PICTURES, 1, 1000},
     {SAMPLING, "sampler", 0, KIND_TEXT, "NAME", "ddim, dpm++2m, euler, euler-a, lcm or ddpm; default the model's own, else ddim", AT(sampler), CMD_PICTURES, 0, 0},
     {SAMPLING, "guidance", 0, KIND_NUMBER, "G", "scale of classifier-free guidance, up to 1 none; default the model's own, else 7.5", AT(guidance), CMD_PICTURES, 0, 1000},
@@ -53,31 +58,35 @@ static const struct option table[] = {
     {SAMPLING, "eta", 0, KIND_NUMBER, "X", "noise of ddim's steps: 0 none, 1 as much as ddpm's; default 0", AT(eta), CMD_PICTURES, 0, 1},
     {SAMPLING, "noise", 0, KIND_PATH, "FILE", "start from the tensor `noise`, [1,C,H,W] in f32, of this safetensors file; default drawn from the seed", AT(noise), CMD_PICTURES, 0, 0},
 
-    {CASCADE, "stages", 0, KIND_WHOLE, "N", "how many stages; default all that are found", AT(stages), CMD_ALL, 1, DL_STAGES_MAX},
-    {CASCADE, "stage2", 0, KIND_PATH, "PATH", "folder of the second stage; default a sibling folder by name", AT(stage2), CMD_ALL, 0, 0},
-    {CASCADE, "stage3", 0, KIND_PATH, "PATH", "folder of the third stage; default a sibling folder by name", AT(stage3), CMD_ALL, 0, 0},
+    {CASCADE, "stages", 0, KIND_WHOLE, "N", "how many stages; default all that are found", AT(stages), CMD_MODEL, 1, DL_STAGES_MAX},
+    {CASCADE, "stage2", 0, KIND_PATH, "PATH", "folder of the second stage; default a sibling folder by name", AT(stage2), CMD_MODEL, 0, 0},
+    {CASCADE, "stage3", 0, KIND_PATH, "PATH", "folder of the third stage; default a sibling folder by name", AT(stage3), CMD_MODEL, 0, 0},
     {CASCADE, "clean-caption", 0, KIND_FLAG, NULL, "put prompts through DeepFloyd's caption cleaning: no addresses, HTML, file names, doubled signs, ...; default only in lower case and stripped", AT(clean_caption), CMD_PICTURES | CMD_ENCODE | CMD_TOKENIZE, 0, 0},
     {CASCADE, "timesteps", 0, KIND_TEXT, "LIST", "a published list of timesteps in place of --steps (fast27, smart50, super40, ...), or one for each stage: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
 
-    {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default lens-out/SLUG, from the first prompt (SLUG-2, ... where that holds other settings)", AT(output), CMD_LENS, 0, 0},
+    {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default lens-out/SLUG, from the first prompt (SLUG-2, ... where that holds other settings)", AT(output), CMD_LENS | APART, 0, 0},
+    {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default experiment-out/NAME (NAME-2, ... where that holds other settings; of a shard NAME-I-of-N)", AT(output), CMD_EXPERIMENT | APART, 0, 0},
+    {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder in which the parts are put together", AT(output), CMD_MERGE | APART, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "the PNG, default out.png; of several pictures the folder, default out", AT(output), CMD_GENERATE, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "the file; default states.safetensors", AT(output), CMD_ENCODE, 0, 0},
-    {RESULTS, "overwrite", 0, KIND_FLAG, NULL, "put the results into a folder that holds other settings' results or foreign files: the former are removed", AT(overwrite), CMD_LENS, 0, 0},
-    {RESULTS, "latents", 0, KIND_PATH, "FILE", "also write the final latents, layer.N.seed.S (of several prompts prompt.P.layer.N.seed.S), to this safetensors file", AT(latents), CMD_PICTURES, 0, 0},
-    {RESULTS, "show", 0, KIND_FLAG, NULL, "draw the pictures in the terminal", AT(show), CMD_PICTURES, 0, 0},
+    {RESULTS, "overwrite", 0, KIND_FLAG, NULL, "put the results into a folder that holds other settings' results or foreign files: the former are removed", AT(overwrite), CMD_FOLDERS | CMD_MERGE | APART, 0, 0},
+    {RESULTS, "latents", 0, KIND_PATH, "FILE", "also write the final latents, layer.N.seed.S (of several prompts prompt.P.layer.N.seed.S), to this safetensors file", AT(latents), CMD_LISTED, 0, 0},
+    {RESULTS, "show", 0, KIND_FLAG, NULL, "draw the pictures in the terminal", AT(show), CMD_LISTED | APART, 0, 0},
     {RESULTS, "tensors", 0, KIND_FLAG, NULL, "list every tensor", AT(tensors), CMD_INSPECT, 0, 0},
-    {RESULTS, "json", 0, KIND_FLAG, NULL, "the result as one JSON object on standard output", AT(json), CMD_ALL, 0, 0},
+    {RESULTS, "list", 0, KIND_FLAG, NULL, "list the built-in prompt sets", AT(list), CMD_EXPERIMENT | APART, 0, 0},
+    {RESULTS, "json", 0, KIND_FLAG, NULL, "the result as one JSON object on standard output", AT(json), CMD_ALL | APART, 0, 0},
 
-    {RUNNING, "threads", 'j', KIND_WHOLE, "N", "threads; default all cores; pictures do not depend on it", AT(threads), CMD_ALL, 1, 1024},
+    {RUNNING, "threads", 'j', KIND_WHOLE, "N", "threads; default all cores; pictures do not depend on it", AT(threads), CMD_ALL | APART, 1, 1024},
+    {RUNNING, "shard", 0, KIND_TEXT, "I/N", "make the I-th (from 1) of N equal parts of the pictures, the same on any machine; dlens merge puts the parts together", AT(shard), CMD_EXPERIMENT | APART, 0, 0},
     {RUNNING, "precision", 0, KIND_TEXT, "f32|fast", "f32: as the reference; fast: the fastest kernels whose error the README states; default f32", AT(precision), CMD_PICTURES | CMD_ENCODE | CMD_BENCH, 0, 0},
-    {RUNNING, "cache", 0, KIND_PATH, "DIR", "keep encodings in this folder and take those that are there: a large text encoder then runs once for a prompt; default none", AT(cache), CMD_PICTURES | CMD_ENCODE, 0, 0},
-    {RUNNING, "max-memory", 0, KIND_TEXT, "SIZE", "do not start where more memory is needed (300M, 2G); default no limit", AT(max_memory), CMD_PICTURES, 0, 0},
+    {RUNNING, "cache", 0, KIND_PATH, "DIR", "keep encodings in this folder and take those that are there: a large text encoder then runs once for a prompt; default none", AT(cache), CMD_PICTURES | CMD_ENCODE | APART, 0, 0},
+    {RUNNING, "max-memory", 0, KIND_TEXT, "SIZE", "do not start where more memory is needed (300M, 2G); default no limit", AT(max_memory), CMD_PICTURES | APART, 0, 0},
     {RUNNING, "repeats", 0, KIND_WHOLE, "N", "how often each part is timed; default 3", AT(repeats), CMD_BENCH, 1, 1000},
-    {RUNNING, "progress", 0, KIND_TEXT, "auto|on|off", "a progress line on standard error; default auto: on a terminal", AT(progress), CMD_PICTURES, 0, 0},
-    {RUNNING, "quiet", 'q', KIND_FLAG, NULL, "no progress, no warnings", AT(quiet), CMD_ALL, 0, 0},
-    {RUNNING, "verbose", 'v', KIND_FLAG, NULL, "also notes, such as which folders were found", AT(verbose), CMD_ALL, 0, 0},
-    {RUNNING, "no-color", 0, KIND_FLAG, NULL, "no colours in messages (also with $NO_COLOR)", AT(no_color), CMD_ALL, 0, 0},
-    {RUNNING, "help", 'h', KIND_FLAG, NULL, "this text", AT(help), CMD_ALL, 0, 0},
+    {RUNNING, "progress", 0, KIND_TEXT, "auto|on|off", "a progress line on standard error; default auto: on a terminal", AT(progress), CMD_PICTURES | APART, 0, 0},
+    {RUNNING, "quiet", 'q', KIND_FLAG, NULL, "no progress, no warnings", AT(quiet), CMD_ALL | APART, 0, 0},
+    {RUNNING, "verbose", 'v', KIND_FLAG, NULL, "also notes, such as which folders were found", AT(verbose), CMD_ALL | APART, 0, 0},
+    {RUNNING, "no-color", 0, KIND_FLAG, NULL, "no colours in messages (also with $NO_COLOR)", AT(no_color), CMD_ALL | APART, 0, 0},
+    {RUNNING, "help", 'h', KIND_FLAG, NULL, "this text", AT(help), CMD_ALL | APART, 0, 0},
 };
 /* clang-format on */
 enum { OPTION_COUNT = sizeof table / sizeof table[0] };
@@ -232,6 +241,79 @@ void options_free(struct options *options) {
     free(options->arguments);
     options->arguments = NULL;
 }
+
+/* ---- the command line again ------------------------------------------------------------------ */
+
+struct word_list {
+    dl_context *cx;
+    char **words;
+    size_t count, room;
+    int status;
+};
+
+static void add_word(struct word_list *list, const char *word) {
+    if (list->status != DL_OK || list->count == list->room)
+        return;
+    char *copy = strdup(word);
+    if (copy)
+        list->words[list->count++] = copy;
+    else
+        list->status = fail_memory(list->cx, "command", strlen(word) + 1);
+}
+
+/* One option, where it was given. */
+static void add_option(struct word_list *list, const struct option *o,
+                       const struct options *options) {
+    const char *field = (const char *)options + o->offset;
+    char name[64], number[32] = "";
+    const char *value = NULL;
+    if (o->kind == KIND_FLAG && !*(const int *)(const void *)field)
+        return;
+    if (o->kind == KIND_TEXT || o->kind == KIND_PATH) {
+        value = *(const char *const *)(const void *)field;
+        if (!value)
+            return;
+    } else if (o->kind == KIND_WHOLE) {
+        snprintf(number, sizeof number, "%ld", *(const long *)(const void *)field);
+        if (strcmp(number, "0") == 0)
+            return;
+    } else if (o->kind == KIND_NUMBER) {
+        const double given = *(const double *)(const void *)field;
+        if (given < 0 || (given <= 0 && o->offset == AT(eta))) /* the defaults */
+            return;
+        snprintf(number, sizeof number, "%.15g", given);
+    }
+    snprintf(name, sizeof name, "--%s", o->name);
+    add_word(list, name);
+    if (o->kind != KIND_FLAG)
+        add_word(list, value ? value : number);
+}
+
+int options_words(dl_context *cx, const struct options *options, const char *name, int command,
+                  char ***words, size_t *count) {
+    struct word_list list = {.cx = cx, .room = options->argument_count + 2 * OPTION_COUNT + 2};
+    *words = NULL;
+    *count = 0;
+    DL_TRY(allocate(cx, "command", list.room, sizeof *list.words, (void **)&list.words));
+    add_word(&list, "dlens");
+    add_word(&list, name);
+    for (size_t i = 0; i < options->argument_count; i++)
+        add_word(&list, options->arguments[i]);
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if ((table[i].commands & command) && !(table[i].commands & APART))
+            add_option(&list, &table[i], options);
+    *words = list.words;
+    *count = list.count;
+    return list.status;
+}
+
+void options_words_free(char **words, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        free(words[i]);
+    free(words);
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
 
 /* Prints words from `column` on, wrapped to 80 columns with this indent. */
 static void print_wrapped(const char *text, int column, int indent) {

@@ -12,8 +12,13 @@ enum {
     CMD_TOKENIZE = 1 << 3,
     CMD_INSPECT = 1 << 4,
     CMD_BENCH = 1 << 5,
-    CMD_ALL = (1 << 6) - 1,
-    CMD_PICTURES = CMD_LENS | CMD_GENERATE
+    CMD_EXPERIMENT = 1 << 6,
+    CMD_MERGE = 1 << 7,
+    CMD_ALL = (1 << 30) - 1,
+    CMD_LISTED = CMD_LENS | CMD_GENERATE, /* pictures of prompts given one by one */
+    CMD_PICTURES = CMD_LISTED | CMD_EXPERIMENT,
+    CMD_FOLDERS = CMD_LENS | CMD_EXPERIMENT, /* lenses into a folder */
+    CMD_MODEL = CMD_PICTURES | CMD_ENCODE | CMD_TOKENIZE | CMD_INSPECT | CMD_BENCH
 };
 
 enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
@@ -22,12 +27,12 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
 struct options {
     const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise, *latents,
         *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
-        *cache;
+        *cache, *shard;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */
     long steps, threads, encoder, repeats, stages;
     double guidance, eta; /* guidance -1: not given */
-    int clean_caption, native, json, quiet, verbose, no_color, overwrite, show, tensors, help;
+    int clean_caption, native, json, quiet, verbose, no_color, overwrite, show, tensors, list, help;
     const char **arguments; /* what is no option: prompts, a model; owned */
     size_t argument_count;
 };
@@ -37,6 +42,13 @@ struct options {
 int options_parse(dl_context *cx, int argc, char *const *argv, int first, int command,
                   struct options *out);
 void options_free(struct options *options);
+
+/* The command line again without what makes no difference to results (where they go, threads,
+ * progress, ...): "dlens", the command, its arguments, and each option by its long name. *words is
+ * freed with options_words_free, also after failure. */
+int options_words(dl_context *cx, const struct options *options, const char *name, int command,
+                  char ***words, size_t *count);
+void options_words_free(char **words, size_t count);
 
 /* Prints the options that a command takes, under headings. */
 void options_print(int command);

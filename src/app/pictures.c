@@ -59,7 +59,8 @@ static int print_result(const struct invocation *call, const dl_run_result *resu
     DL_TRY(file_read(call->cx, DL_FAILED, result->manifest, SIZE_MAX - 1, &text, NULL));
     cJSON_Minify(text);
     cJSON *more = cJSON_CreateObject();
-    cJSON_AddItemToObject(more, "report", json_text(result->report));
+    if (result->report)
+        cJSON_AddItemToObject(more, "report", json_text(result->report));
     cJSON_AddItemToObject(more, "manifest", json_text(result->manifest));
     cJSON_AddNumberToObject(more, "made", (double)result->made);
     cJSON_AddNumberToObject(more, "found", (double)result->found);
@@ -75,11 +76,24 @@ static int print_result(const struct invocation *call, const dl_run_result *resu
     return status;
 }
 
-/* What is said after an interruption: what is there, and how to go on. */
-static int tell_interrupted(const struct invocation *call, const dl_run_result *result) {
-    return fail(call->cx, DL_CANCELLED,
-                "interrupted; pictures finished: %zu; the same command makes the rest",
-                result->made + result->found);
+int report_run(const struct invocation *call, int status, dl_run_result *result) {
+    int printed = DL_OK;
+    if (!result->manifest)
+        return status;
+    if (result->found && !call->options->json && !call->options->quiet)
+        fprintf(stderr, "dlens: %zu of the pictures were there, %zu made now\n", result->found,
+                result->made);
+    if (call->options->json)
+        printed = print_result(call, result);
+    else
+        printed = print_path(call->cx, result->report ? result->report : result->manifest);
+    if (status == DL_CANCELLED)
+        status = fail(call->cx, DL_CANCELLED,
+                      "interrupted; pictures finished: %zu; the same command makes the rest",
+                      result->made + result->found);
+    dl_free(result->report);
+    dl_free(result->manifest);
+    return status ? status : printed;
 }
 
 int command_lens(const struct invocation *call) {
@@ -101,21 +115,7 @@ int command_lens(const struct invocation *call) {
         status = dl_lens_run(call->cx, s.model, &s.inputs.options,
                              (const char *const *)s.prompts.texts, s.prompts.count, &run, &result);
         console_progress_end(&s.progress);
-        if (result.report) {
-            int printed = DL_OK;
-            if (result.found && !call->options->json && !call->options->quiet)
-                fprintf(stderr, "dlens: %zu of the pictures were there, %zu made now\n",
-                        result.found, result.made);
-            if (call->options->json)
-                printed = print_result(call, &result);
-            else
-                printed = print_path(call->cx, result.report);
-            status = status == DL_CANCELLED ? tell_interrupted(call, &result)
-                     : status               ? status
-                                            : printed;
-        }
-        dl_free(result.report);
-        dl_free(result.manifest);
+        status = report_run(call, status, &result);
     }
     session_end(&s);
     return status;

@@ -13,8 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MANIFEST_BYTES_MAX = 256 << 20 };
-
 /* ---- is it the same run? --------------------------------------------------------------------- */
 
 /* "steps: 50 there, 20 now", short. */
@@ -57,25 +55,33 @@ static void unify_model_path(cJSON *there, const cJSON *now) {
         cJSON_ReplaceItemInObjectCaseSensitive(there, "path", copy);
 }
 
-/* The parts of a manifest that say what a run is. The new one is printed and parsed again, so that
- * both sides have passed through the same text. */
-static int compare_runs(dl_context *cx, const cJSON *manifest, cJSON *there, bool *is_same,
-                        char what[256]) {
-    static const char *const parts[] = {"schema", "model", "options", "prompts", "shard"};
+/* Printed and parsed again, so that both sides of a comparison have passed through the same text.
+ */
+static int parse_again(dl_context *cx, const cJSON *manifest, cJSON **out) {
     char *text = cJSON_PrintUnformatted(manifest);
-    cJSON *mine = text ? cJSON_Parse(text) : NULL;
-    bool same = true;
+    *out = text ? cJSON_Parse(text) : NULL;
     cJSON_free(text);
-    if (!mine)
-        return fail_memory(cx, "manifest.json", 0);
-    unify_model_path(cJSON_GetObjectItemCaseSensitive(there, "model"),
-                     cJSON_GetObjectItemCaseSensitive(mine, "model"));
-    for (size_t i = 0; same && i < sizeof parts / sizeof parts[0]; i++)
-        same = !find_difference(parts[i], cJSON_GetObjectItemCaseSensitive(there, parts[i]),
+    return *out ? DL_OK : fail_memory(cx, "manifest.json", 0);
+}
+
+int manifest_same(dl_context *cx, const cJSON *manifest, const cJSON *there, bool *is_same,
+                  char what[256]) {
+    static const char *const parts[] = {"schema", "model", "options", "prompts", "shard"};
+    cJSON *mine = NULL, *its = NULL;
+    bool same = true;
+    int status = parse_again(cx, manifest, &mine);
+    if (status == DL_OK)
+        status = parse_again(cx, there, &its);
+    if (status == DL_OK)
+        unify_model_path(cJSON_GetObjectItemCaseSensitive(its, "model"),
+                         cJSON_GetObjectItemCaseSensitive(mine, "model"));
+    for (size_t i = 0; status == DL_OK && same && i < sizeof parts / sizeof parts[0]; i++)
+        same = !find_difference(parts[i], cJSON_GetObjectItemCaseSensitive(its, parts[i]),
                                 cJSON_GetObjectItemCaseSensitive(mine, parts[i]), what);
     cJSON_Delete(mine);
+    cJSON_Delete(its);
     *is_same = same;
-    return DL_OK;
+    return status;
 }
 
 static int compare_files(const void *a, const void *b) {
@@ -105,6 +111,10 @@ static int take_images(dl_context *cx, struct grid *grid, const cJSON *images) {
     }
     free(sorted);
     return DL_OK;
+}
+
+int folder_take_times(dl_context *cx, struct grid *grid, const char *folder, const cJSON *images) {
+    return grid->times_apart ? times_read(cx, grid, folder) : take_images(cx, grid, images);
 }
 
 /* Removes what a killed run was writing: beside the manifest and in each seed's folder. */
@@ -207,7 +217,7 @@ static int compare_manifest(dl_context *cx, const char *path, const struct cJSON
         snprintf(what, 256, "manifest.json, which cannot be read");
         return DL_OK;
     }
-    DL_TRY(compare_runs(cx, manifest, *there, &is_same, what));
+    DL_TRY(manifest_same(cx, manifest, *there, &is_same, what));
     if (is_same)
         *state = FOLDER_SAME;
     return DL_OK;
@@ -235,9 +245,8 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
     if (*state == FOLDER_SAME && foreign)
         *state = FOLDER_FOREIGN;
     if (status == DL_OK && *state == FOLDER_SAME) {
-        status = grid->times_apart
-                     ? times_read(cx, grid, folder)
-                     : take_images(cx, grid, cJSON_GetObjectItemCaseSensitive(there, "images"));
+        status =
+            folder_take_times(cx, grid, folder, cJSON_GetObjectItemCaseSensitive(there, "images"));
         sweep(grid, folder);
         folder_take_files(cx, grid, folder);
     }

@@ -82,12 +82,23 @@ enum folder_state {
     FOLDER_FOREIGN /* holds files that no run has made */
 };
 
+enum { MANIFEST_BYTES_MAX = 256 << 20 };
+
 /* Compares; *what names the setting or file that differs (a short text in a buffer of the
  * caller's). With FOLDER_SAME, times and flags of the pictures are taken into the grid. own_files:
  * names that the caller writes beside the run's, ended by NULL; may be NULL. */
 int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manifest,
                    struct grid *grid, const char *latents_file, const char *const *own_files,
                    enum folder_state *state, char what[256]);
+
+/* Whether two manifests say the same run: schema, model (by its weights, wherever it lies),
+ * options, prompts, shard; where not, *what names what differs. */
+int manifest_same(dl_context *cx, const struct cJSON *manifest, const struct cJSON *there,
+                  bool *is_same, char what[256]);
+
+/* The times of the grid's pictures, from times.csv or from a manifest's list. */
+int folder_take_times(dl_context *cx, struct grid *grid, const char *folder,
+                      const struct cJSON *images);
 
 /* The grid's pictures that are there and whole become `made`, with their flags. */
 void folder_take_files(dl_context *cx, struct grid *grid, const char *folder);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The folders of src/ have ranks; a file includes only lower ranks and its own folder:
-#   base < kernels, store, out < nn < text | diffusion | vision < family | judge < lens < api < app
+#   base < kernels, store, out < nn, stats < text | diffusion | vision < family | judge < lens < study < api
+#   < app
 # Folders of equal rank do not include each other. Prints a line for each folder.
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -8,12 +9,13 @@ rank() {
     case $1 in
     base) echo 0 ;;
     kernels | store | out) echo 1 ;;
-    nn) echo 2 ;;
+    nn | stats) echo 2 ;;
     text | diffusion | vision) echo 3 ;;
     family | judge) echo 4 ;;
     lens) echo 5 ;;
-    api) echo 6 ;;
-    app) echo 7 ;;
+    study) echo 6 ;;
+    api) echo 7 ;;
+    app) echo 8 ;;
     *) echo none ;;
     esac
 }
