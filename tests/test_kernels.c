@@ -283,6 +283,20 @@ static void convolutions(void **state) {
     conv_case(&s, 35, 34, 1, DTYPE_F16, ACT_NONE, true);
 }
 
+/* Winograd's way: more tiles than a block holds, more channels than a row of V, cut tiles. */
+static void large_convolutions(void **state) {
+    (void)state;
+    struct conv_shape s = {.B = 3, .H = 29, .W = 26, .stride = 1, .pad_before = 1, .pad_after = 1};
+    conv_case(&s, 34, 20, 3, DTYPE_F32, ACT_SILU, true);
+    s = (struct conv_shape){.B = 2, .H = 9, .W = 8, .stride = 1, .pad_before = 1, .pad_after = 1};
+    conv_case(&s, 7, 700, 3, DTYPE_F16, ACT_NONE, false);
+    conv_case(&s, 70, 113, 3, DTYPE_BF16, ACT_NONE, true);
+    s.pad_before = 0; /* other sums of pads than the window's own */
+    conv_case(&s, 20, 40, 3, DTYPE_F32, ACT_NONE, false);
+    s.pad_after = 3;
+    conv_case(&s, 20, 40, 3, DTYPE_F32, ACT_NONE, false);
+}
+
 static void enlarging_convolutions(void **state) {
     (void)state;
     struct conv_shape s = {
@@ -437,6 +451,7 @@ int main(void) {
         cmocka_unit_test(rows_do_not_depend_on_their_number),
         cmocka_unit_test(unaligned_weights),
         cmocka_unit_test(convolutions),
+        cmocka_unit_test(large_convolutions),
         cmocka_unit_test(enlarging_convolutions),
         cmocka_unit_test(smallest_picture),
         cmocka_unit_test(attentions),

@@ -9,6 +9,7 @@
  *
  * B batch   H, W picture sides   C channels in   N channels out   k side of the window */
 #include "kernels/gemm.h"
+#include "kernels/winograd.h"
 
 struct windows {
     const float *x; /* (B,H,W,C) */
@@ -43,6 +44,16 @@ static void locate_windows(const void *source, size_t first, size_t rows, const 
     }
 }
 
+/* The row source of winograd.h. */
+static const float *window_pixel(const void *source, size_t b, size_t i, size_t j) {
+    const struct windows *v = source;
+    const struct conv_shape *s = &v->shape;
+    size_t h, w;
+    bool inside = source_index(&h, s->first + i, s->pad_before, v->in_H, s->H) &&
+                  source_index(&w, j, s->pad_before, v->in_W, s->W);
+    return inside ? v->x + ((b * s->H + h - s->x_first) * s->W + w) * v->C : NULL;
+}
+
 void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
                const struct conv_shape *s, const struct epilogue *ep) {
     struct windows v = {.x = x, .shape = *s, .C = w->shape[1]};
@@ -51,17 +62,31 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
     v.in_W = s->up_W ? s->up_W : s->W;
     v.out_H = (v.in_H + s->pad_before + s->pad_after - v.k) / s->stride + 1;
     v.out_W = (v.in_W + s->pad_before + s->pad_after - v.k) / s->stride + 1;
+    const bool pays = v.k == 3 && s->stride == 1 &&
+                      winograd_pays(v.out_H, v.out_W, w->shape[0], v.C); /* of the whole */
     if (s->rows)
         v.out_H = s->rows;
     pages_use(cx, w);
-    multiply(cx, &(struct product){.y = y,
-                                   .M = s->B * v.out_H * v.out_W,
-                                   .N = w->shape[0],
-                                   .C = v.C,
-                                   .taps = v.k * v.k,
-                                   .weight = w,
-                                   .ep = ep,
-                                   .locate = locate_windows,
-                                   .source = &v});
+    if (pays)
+        winograd(cx, &(struct winograd){.y = y,
+                                        .B = s->B,
+                                        .out_H = v.out_H,
+                                        .out_W = v.out_W,
+                                        .N = w->shape[0],
+                                        .C = v.C,
+                                        .weight = w,
+                                        .ep = ep,
+                                        .pixel = window_pixel,
+                                        .source = &v});
+    else
+        multiply(cx, &(struct product){.y = y,
+                                       .M = s->B * v.out_H * v.out_W,
+                                       .N = w->shape[0],
+                                       .C = v.C,
+                                       .taps = v.k * v.k,
+                                       .weight = w,
+                                       .ep = ep,
+                                       .locate = locate_windows,
+                                       .source = &v});
     pages_done(cx, w);
 }

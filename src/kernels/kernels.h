@@ -22,7 +22,8 @@ enum {
     BLOCK_K = 320,
     LEFT_STRIDE = 336,
     TILE_ROWS_MAX = 16, /* upper bounds of rows and columns below */
-    TILE_COLUMNS_MAX = 32
+    TILE_COLUMNS_MAX = 32,
+    WINOGRAD_POSITIONS = 36 /* of a transformed tile, 6 x 6 */
 };
 
 /* c (R, columns) = a (R,K) b (K, columns), or += with `add`. R is fixed per function; rows of a lie
@@ -51,6 +52,15 @@ struct kernels {
      * bias and residual may be NULL. */
     void (*finish)(float *y, size_t ldy, const float *c, size_t ldc, const float *bias,
                    const float *residual, size_t rows, size_t n, enum activation act);
+
+    /* The transforms of F(4x4,3x3) (winograd.c), all positions p in rows of 6.
+     *     input    out[p][i] = (B^T d B)_p for n channels i; d (6,6) of channel i lies at
+     *              at[6*row + column][offset + i], zeros where the pointer is NULL
+     *     weights  out[p*stride + k*columns + j] = (G g G^T)_p, g_t = w[(k*9 + t)*columns + j], k <
+     * K output   y (4,4,columns) = A^T m A, m_p (columns) at in[p*stride] */
+    void (*winograd_input)(float *const *out, const float *const *at, size_t offset, size_t n);
+    void (*winograd_weights)(float *out, size_t stride, const float *w, size_t K);
+    void (*winograd_output)(float *y, const float *in, size_t stride);
 
     /* One tile of keys of a softmax over keys, for `columns` queries at once; s (keys, columns):
      *     m' = max(m, max_k s_k);  rescale = exp(m - m');  s_k = exp(s_k - m')

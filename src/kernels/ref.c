@@ -96,6 +96,81 @@ static void affine(float *y, const float *x, const float *a, const float *b, siz
             y[i * n + j] = activated(x[i * n + j] * a[j] + b[j], act);
 }
 
+/* ---- Winograd's transforms: the matrices of winograd.c written out ----------------------------
+ */
+
+#define A 0.70710678f /* the points */
+#define B 1.41421356f
+
+static const float INPUT_MATRIX[6][6] = {
+    {1.0f, 0.0f, -2.5f, 0.0f, 1.0f, 0.0f},   {0.0f, -2.0f * A, -2.0f, A, 1.0f, 0.0f},
+    {0.0f, 2.0f * A, -2.0f, -A, 1.0f, 0.0f}, {0.0f, -0.5f * B, -0.5f, B, 1.0f, 0.0f},
+    {0.0f, 0.5f * B, -0.5f, -B, 1.0f, 0.0f}, {0.0f, 1.0f, 0.0f, -2.5f, 0.0f, 1.0f}};
+static const float WEIGHT_MATRIX[6][3] = {{1.0f, 0.0f, 0.0f},
+                                          {-2.0f / 3, -2.0f * A / 3, -1.0f / 3},
+                                          {-2.0f / 3, 2.0f * A / 3, -1.0f / 3},
+                                          {1.0f / 6, B / 6, 1.0f / 3},
+                                          {1.0f / 6, -B / 6, 1.0f / 3},
+                                          {0.0f, 0.0f, 1.0f}};
+static const float OUTPUT_MATRIX[4][6] = {{1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 0.0f},
+                                          {0.0f, A, -A, B, -B, 0.0f},
+                                          {0.0f, 0.5f, 0.5f, 2.0f, 2.0f, 0.0f},
+                                          {0.0f, 0.5f * A, -0.5f * A, 2.0f * B, -2.0f * B, 1.0f}};
+
+/* y (rows,rows) = m x m^T, m (rows,side), x (side,side). */
+static void two_sided(float *y, const float *m, size_t rows, const float *x, size_t side) {
+    float t[36];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < side; j++) {
+            t[i * side + j] = 0.0f;
+            for (size_t k = 0; k < side; k++)
+                t[i * side + j] += m[i * side + k] * x[k * side + j];
+        }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < rows; j++) {
+            y[i * rows + j] = 0.0f;
+            for (size_t k = 0; k < side; k++)
+                y[i * rows + j] += t[i * side + k] * m[j * side + k];
+        }
+}
+
+static void winograd_input(float *const *out, const float *const *at, size_t offset, size_t n) {
+    for (size_t c = 0; c < n; c++) {
+        float d[36], v[36];
+        for (size_t i = 0; i < 36; i++)
+            d[i] = at[i] ? at[i][offset + c] : 0.0f;
+        two_sided(v, &INPUT_MATRIX[0][0], 6, d, 6);
+        for (size_t i = 0; i < 36; i++)
+            out[i][c] = v[i];
+    }
+}
+
+static void winograd_weights(float *out, size_t stride, const float *w, size_t K) {
+    for (size_t k = 0; k < K; k++)
+        for (size_t j = 0; j < COLUMNS; j++) {
+            float g[9], u[36];
+            for (size_t i = 0; i < 9; i++)
+                g[i] = w[(k * 9 + i) * COLUMNS + j];
+            two_sided(u, &WEIGHT_MATRIX[0][0], 6, g, 3);
+            for (size_t i = 0; i < 36; i++)
+                out[i * stride + k * COLUMNS + j] = u[i];
+        }
+}
+
+static void winograd_output(float *y, const float *in, size_t stride) {
+    for (size_t j = 0; j < COLUMNS; j++) {
+        float m[36], tile_y[16];
+        for (size_t i = 0; i < 36; i++)
+            m[i] = in[i * stride + j];
+        two_sided(tile_y, &OUTPUT_MATRIX[0][0], 4, m, 6);
+        for (size_t i = 0; i < 16; i++)
+            y[i * COLUMNS + j] = tile_y[i];
+    }
+}
+
+#undef A
+#undef B
+
 /* ---- softmax --------------------------------------------------------------------------------- */
 
 static void softmax_tile(float *s, size_t keys, float *m, float *sum, float *rescale) {
@@ -170,6 +245,9 @@ const struct kernels kernels_ref = {
     .gather = gather,
     .transpose = transpose,
     .finish = finish,
+    .winograd_input = winograd_input,
+    .winograd_weights = winograd_weights,
+    .winograd_output = winograd_output,
     .softmax_tile = softmax_tile,
     .scale_columns = scale_columns,
     .column_sums = column_sums,

@@ -1,0 +1,254 @@
+/* 3x3 convolution by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016,
+ * arXiv 1509.09308): a tile of 4x4 outputs takes 36 multiplications per channel pair, not 144.
+ *
+ *     Y = A^T [ (G g G^T) . (B^T d B) ] A        g (3,3) weights, d (6,6) inputs, Y (4,4) outputs
+ *
+ * The products of one of the 36 positions, over channels, are a matrix product of its own:
+ *
+ *     V_p (tiles,C) = (B^T d B)_p     U_p (C,N) = (G g G^T)_p     M_p (tiles,N) = V_p U_p
+ *
+ * The matrices evaluate polynomials at the points 0, +-a, +-b and infinity (Toom and Cook). The
+ * usual points 1 and 2 multiply the rounding error of f32 by 4; a = 1/sqrt(2), b = sqrt(2) by 1.7
+ * (both against plain sums; bench/README.md):
+ *
+ *     B^T = |1   0  -5/2   0    1  0|  G = |   1     0    0 |  A^T = |1   1    1     1    1   0|
+ *           |0 -2a   -2    a    1  0|      |-2/3 -2a/3 -1/3|        |0   a   -a     b   -b   0|
+ *           |0  2a   -2   -a    1  0|      |-2/3  2a/3 -1/3|        |0  1/2  1/2    2    2   0|
+ *           |0 -b/2 -1/2   b    1  0|      | 1/6  b/6   1/3|        |0  a/2 -a/2   2b  -2b   1|
+ *           |0  b/2 -1/2  -b    1  0|      | 1/6 -b/6   1/3|
+ *           |0   1    0  -5/2   0  1|      |   0     0    1 |
+ *
+ * Each thread computes blocks of tiles and columns from beginning to end. Of a block the inputs are
+ * transformed once; the weights panel by panel of the register tile's columns, from the file's
+ * order and type, as they are needed: held for all columns they would be four times the weights.
+ * Nothing depends on the block's size but the time: every element's sum runs over the channels in
+ * steps that depend on C alone.
+ *
+ * B batch   C channels in   N channels out   tiles of 4x4 outputs, those at the rim cut off */
+#include "kernels/winograd.h"
+
+#include "kernels/kernels.h"
+#include "kernels/threads.h"
+
+#include <string.h>
+
+enum {
+    SIDE = 4,          /* of a tile of outputs */
+    WINDOW = SIDE + 2, /* of the inputs that it sees */
+    TAPS = 9,
+    LINE = 64 / sizeof(float),
+    STEP = LEFT_STRIDE / 3, /* largest number of channels per step */
+    BLOCK_TILES = 112,      /* largest block: tiles, */
+    BLOCK_INPUT = 56 * 1024 /* and tiles x channels: 8 MB of V */
+};
+
+/* Times in units of a multiply-add, per tile and channel in, tile and channel out, pair of channels
+ * (bench/README.md). */
+static const double INPUT_COST = 150, OUTPUT_COST = 180, WEIGHT_COST = 160, PACK_COST = 55;
+
+struct grid {
+    size_t down, across, tiles;        /* tiles of an item, of all */
+    size_t tile_blocks, column_blocks; /* the grid of tasks */
+    size_t block;                      /* tiles of the largest */
+    size_t step, steps;                /* channels of a step, number of steps */
+    size_t slots;                      /* rows of V hold as many steps of channels */
+};
+
+/* What one thread needs. */
+struct scratch {
+    float *V;    /* (steps x WINOGRAD_POSITIONS / slots, block tiles, LEFT_STRIDE), see slot */
+    float *raw;  /* (step, TAPS, columns) weights of a step and panel, transposed */
+    float *wide; /* (columns, step, TAPS) and widened, where the file has another type */
+    float *U;    /* (WINOGRAD_POSITIONS, step, columns) */
+    float *M;    /* (WINOGRAD_POSITIONS, block tiles, columns) */
+};
+
+/* One task: tiles [first, first + tiles) of all, columns [column, last). */
+struct block {
+    size_t first, tiles, column, last;
+};
+
+static size_t ceil_div(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+static size_t min(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+bool winograd_pays(size_t out_H, size_t out_W, size_t N, size_t C) {
+    double tiles = (double)(ceil_div(out_H, SIDE) * ceil_div(out_W, SIDE));
+    double pixels = (double)(out_H * out_W), n = (double)N, c = (double)C;
+    double packed = tiles > BLOCK_TILES ? tiles / BLOCK_TILES : 1.0;
+    double direct = TAPS * pixels * n * c + PACK_COST * n * c;
+    double less = WINOGRAD_POSITIONS * tiles * n * c + INPUT_COST * tiles * c +
+                  OUTPUT_COST * tiles * n + WEIGHT_COST * packed * n * c;
+    return less < direct;
+}
+
+/* The cheapest grid of tasks. */
+static struct grid choose_grid(const struct winograd *p, const struct kernels *kn, size_t threads) {
+    struct grid g = {.down = ceil_div(p->out_H, SIDE), .across = ceil_div(p->out_W, SIDE)};
+    size_t panels = ceil_div(p->N, kn->columns), most = min(BLOCK_TILES, BLOCK_INPUT / p->C + 1);
+    double best = 0.0;
+    g.tiles = p->B * g.down * g.across;
+    g.steps = ceil_div(p->C, STEP);
+    g.step = ceil_div(ceil_div(p->C, g.steps), LINE) * LINE;
+    g.slots = LEFT_STRIDE / g.step;
+    size_t fewest = ceil_div(g.tiles, most);
+    for (size_t cb = 1; cb <= min(panels, 2 * threads); cb++)
+        for (size_t tb = fewest; tb <= min(g.tiles, fewest + 2 * threads); tb++) {
+            double t = (double)ceil_div(g.tiles, tb), c = (double)p->C;
+            double n = (double)(ceil_div(panels, cb) * kn->columns);
+            double rounds = (double)ceil_div(tb * cb, threads);
+            double cost = rounds * (WINOGRAD_POSITIONS * t * n * c + INPUT_COST * t * c +
+                                    OUTPUT_COST * t * n + WEIGHT_COST * n * c);
+            if (best == 0.0 || cost < best) {
+                best = cost;
+                g.tile_blocks = tb;
+                g.column_blocks = cb;
+            }
+        }
+    g.block = ceil_div(g.tiles, g.tile_blocks);
+    return g;
+}
+
+/* ---- transforms ------------------------------------------------------------------------------ */
+
+/* Where the rows (tiles, LEFT_STRIDE apart) of one position and step of channels lie in V: as many
+ * of them side by side as fit, for the register tile wants all rows the same distance apart. */
+static size_t slot(const struct grid *g, size_t step, size_t position) {
+    size_t index = step * WINOGRAD_POSITIONS + position;
+    return index / g->slots * g->block * LEFT_STRIDE + index % g->slots * g->step;
+}
+
+/* V of the block's tiles, all channels. */
+static void transform_inputs(const struct winograd *p, const struct kernels *kn,
+                             const struct grid *g, float *V, const struct block *k) {
+    for (size_t t = 0; t < k->tiles; t++) {
+        size_t tile = k->first + t, b = tile / (g->down * g->across);
+        size_t i = tile / g->across % g->down * SIDE, j = tile % g->across * SIDE;
+        const float *at[WINOGRAD_POSITIONS];
+        float *to[WINOGRAD_POSITIONS];
+        for (size_t q = 0; q < WINOGRAD_POSITIONS; q++) {
+            size_t row = i + q / WINDOW, column = j + q % WINDOW;
+            bool seen = row < p->out_H + 2 && column < p->out_W + 2;
+            at[q] = seen ? p->pixel(p->source, b, row, column) : NULL;
+        }
+        for (size_t c = 0, step = 0; c < p->C; c += g->step, step++) {
+            for (size_t q = 0; q < WINOGRAD_POSITIONS; q++)
+                to[q] = V + slot(g, step, q) + t * LEFT_STRIDE;
+            kn->winograd_input(to, at, c, min(g->step, p->C - c));
+        }
+    }
+}
+
+/* U of channels [c, c + n) and the panel of column j. */
+static void transform_weights(const struct winograd *p, const struct kernels *kn,
+                              const struct scratch *s, size_t j, size_t c, size_t n) {
+    const struct tensor *w = p->weight;
+    size_t count = min(kn->columns, p->N - j), row = p->C * TAPS, from = j * row + c * TAPS;
+    if (count < kn->columns)
+        memset(s->raw, 0, n * TAPS * kn->columns * sizeof *s->raw);
+    if (s->wide) {
+        const char *data = w->data;
+        for (size_t i = 0; i < count; i++)
+            kn->widen(s->wide + i * n * TAPS, data + (from + i * row) * dtype_size(w->dtype),
+                      w->dtype, n * TAPS);
+        kn->transpose(s->raw, kn->columns, NULL, s->wide, n * TAPS, count, n * TAPS);
+    } else {
+        kn->transpose(s->raw, kn->columns, NULL, (const float *)w->data + from, row, count,
+                      n * TAPS);
+    }
+    kn->winograd_weights(s->U, n * kn->columns, s->raw, n);
+}
+
+/* y of the block's tiles and the panel of column j from their M. */
+static void transform_outputs(const struct winograd *p, const struct kernels *kn,
+                              const struct grid *g, const float *M, const struct block *k,
+                              size_t j) {
+    static const struct epilogue none;
+    const struct epilogue *ep = p->ep ? p->ep : &none;
+    float Y[SIDE * SIDE * TILE_COLUMNS_MAX];
+    for (size_t t = 0; t < k->tiles; t++) {
+        size_t tile = k->first + t, b = tile / (g->down * g->across);
+        size_t i = tile / g->across % g->down * SIDE, x = tile % g->across * SIDE;
+        kn->winograd_output(Y, M + t * kn->columns, g->block * kn->columns);
+        for (size_t r = 0; r < SIDE && i + r < p->out_H; r++) {
+            size_t at = ((b * p->out_H + i + r) * p->out_W + x) * p->N + j;
+            kn->finish(p->y + at, p->N, Y + r * SIDE * kn->columns, kn->columns,
+                       ep->bias ? ep->bias + j : NULL, ep->residual ? ep->residual + at : NULL,
+                       min(SIDE, p->out_W - x), min(kn->columns, p->N - j), ep->act);
+        }
+    }
+}
+
+/* ---- one block ------------------------------------------------------------------------------- */
+
+/* M_p (tiles, columns) += V_p U_p for all positions and the n channels of a step. */
+static void multiply_positions(const struct kernels *kn, const struct grid *g,
+                               const struct scratch *s, size_t tiles, size_t step, size_t n) {
+    size_t rows = ceil_div(tiles, ceil_div(tiles, kn->rows)); /* even register tiles */
+    for (size_t q = 0; q < WINOGRAD_POSITIONS; q++) {
+        const float *V = s->V + slot(g, step, q), *U = s->U + q * n * kn->columns;
+        float *M = s->M + q * g->block * kn->columns;
+        for (size_t t = 0; t < tiles; t += rows)
+            kn->tile[min(rows, tiles - t)](M + t * kn->columns, kn->columns, V + t * LEFT_STRIDE, U,
+                                           n, step > 0);
+    }
+}
+
+static void run_block(const struct winograd *p, const struct kernels *kn, const struct grid *g,
+                      const struct scratch *s, size_t index) {
+    size_t row = index % g->tile_blocks, column = index / g->tile_blocks;
+    size_t panels = ceil_div(p->N, kn->columns);
+    struct block k = {.first = row * g->tiles / g->tile_blocks,
+                      .column = column * panels / g->column_blocks * kn->columns,
+                      .last = (column + 1) * panels / g->column_blocks * kn->columns};
+    k.tiles = (row + 1) * g->tiles / g->tile_blocks - k.first;
+    k.last = min(k.last, p->N);
+    transform_inputs(p, kn, g, s->V, &k);
+    for (size_t j = k.column; j < k.last; j += kn->columns) {
+        for (size_t c = 0, step = 0; c < p->C; c += g->step, step++) {
+            size_t n = min(g->step, p->C - c);
+            transform_weights(p, kn, s, j, c, n);
+            multiply_positions(kn, g, s, k.tiles, step, n);
+        }
+        transform_outputs(p, kn, g, s->M, &k, j);
+    }
+}
+
+/* ---- whole ----------------------------------------------------------------------------------- */
+
+static void take_scratch(dl_context *cx, const struct winograd *p, const struct grid *g,
+                         struct scratch *s) {
+    size_t columns = cx->kernels->columns, weights = g->step * columns;
+    bool in_place = p->weight->dtype == DTYPE_F32 && tensor_is_aligned(p->weight);
+    s->V = floats(cx, ceil_div(g->steps * WINOGRAD_POSITIONS, g->slots) * g->block * LEFT_STRIDE);
+    s->raw = floats(cx, weights * TAPS);
+    s->wide = in_place ? NULL : floats(cx, weights * TAPS);
+    s->U = floats(cx, WINOGRAD_POSITIONS * weights);
+    s->M = floats(cx, WINOGRAD_POSITIONS * g->block * columns);
+}
+
+void winograd(dl_context *cx, const struct winograd *p) {
+    struct grid g = choose_grid(p, cx->kernels, (size_t)cx->threads);
+    double work = WINOGRAD_POSITIONS * (double)g.tiles * (double)p->N * (double)p->C;
+    size_t mark = arena_mark(cx), blocks = g.tile_blocks * g.column_blocks;
+    size_t threads = min((size_t)threads_for(cx, work), blocks);
+    struct scratch *scratch = arena_bytes(cx, threads * sizeof *scratch);
+    for (size_t t = 0; t < threads; t++) {
+        struct scratch s;
+        take_scratch(cx, p, &g, &s);
+        if (!planning(cx))
+            scratch[t] = s;
+    }
+    if (planning(cx))
+        cx->arena.work += work;
+    else {
+#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
+        for (size_t i = 0; i < blocks; i++)
+            run_block(p, cx->kernels, &g, &scratch[thread_index()], i);
+    }
+    arena_release(cx, mark);
+}
