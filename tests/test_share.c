@@ -108,9 +108,183 @@ static void calls_share_to_the_bit(void **state) {
     assert_true(reference_variants("if", "unet", check_variant) >= 7);
 }
 
+/* ---- whole pictures -------------------------------------------------------------------------- */
+
+enum { SIDE = 32, STEPS = 3, BYTES = 3 * SIDE * SIDE, LATENTS = 4 * 4 * 4, PICTURES_MAX = 64 };
+
+struct picture {
+    size_t prompt;
+    int layer;
+    uint64_t seed;
+    uint8_t rgb[BYTES];
+    float latents[LATENTS];
+};
+
+struct pictures {
+    dl_context *cx;
+    dl_model *model;
+    dl_options options;
+    size_t count, denoised, stop; /* steps that were made; pictures after which to stop */
+    unsigned left_out;            /* of eight pictures in a row those with a bit are left out */
+    struct picture items[PICTURES_MAX];
+};
+
+static int count_steps(void *user, const dl_progress *progress) {
+    ((struct pictures *)user)->denoised += strcmp(progress->stage, "denoise") == 0;
+    return 0;
+}
+
+static int put(void *user, const dl_picture *picture) {
+    struct pictures *all = user;
+    assert_int_equal(picture->width * picture->height * 3, BYTES);
+    assert_true(all->count < PICTURES_MAX);
+    struct picture *p = &all->items[all->count++];
+    *p = (struct picture){picture->prompt, picture->layer, picture->seed, {0}, {0}};
+    memcpy(p->rgb, picture->rgb, sizeof p->rgb);
+    memcpy(p->latents, picture->latents, sizeof p->latents);
+    return all->count == all->stop;
+}
+
+static int leave_out(void *user, size_t prompt, int layer, uint64_t seed) {
+    const struct pictures *all = user;
+    for (size_t i = 0; i < all->count; i++)
+        if (all->items[i].prompt == prompt && all->items[i].layer == layer &&
+            all->items[i].seed == seed)
+            return 1;
+    return (int)(all->left_out >> (prompt + (size_t)(layer + 1) + seed) % 8 & 1);
+}
+
+static const uint64_t seeds[] = {3, 0};
+
+static void pictures_begin(struct pictures *p) {
+    memset(p, 0, sizeof *p);
+    assert_int_equal(dl_context_new(&p->cx), DL_OK);
+    assert_int_equal(dl_model_open(p->cx, "tests/data/tiny-sd1", &p->model), DL_OK);
+    dl_options_init(&p->options);
+    p->options.width = p->options.height = SIDE;
+    p->options.sampler = "euler-a";
+    p->options.steps = STEPS;
+    p->options.guidance = 5;
+    p->options.seeds = seeds;
+    p->options.seed_count = 2;
+    p->options.keep_latents = 1;
+    p->options.progress = count_steps;
+    p->options.progress_user = p;
+}
+
+static void pictures_end(struct pictures *p) {
+    dl_model_close(p->model);
+    dl_context_free(p->cx);
+}
+
+static int make(struct pictures *p, const char *const *prompts, size_t count) {
+    return dl_lens_resumed(p->cx, p->model, &p->options, prompts, count, leave_out, put, p);
+}
+
+/* A picture made in a run of its own, in a context of its own. */
+static void expect_alone(const struct pictures *p, const struct picture *it,
+                         const char *const *prompts) {
+    static struct pictures alone;
+    char layer[8];
+    pictures_begin(&alone);
+    snprintf(layer, sizeof layer, "%d", it->layer);
+    alone.options = p->options;
+    alone.options.progress_user = &alone;
+    alone.options.layers = it->layer < 0 ? "last" : layer;
+    alone.options.skip_layers = it->layer < 0 ? NULL : p->options.skip_layers;
+    alone.options.norm = it->layer < 0 ? DL_NORM_FINAL : p->options.norm;
+    alone.options.native = 0;
+    alone.options.seeds = &it->seed;
+    alone.options.seed_count = 1;
+    assert_int_equal(make(&alone, &prompts[it->prompt], 1), DL_OK);
+    assert_int_equal(alone.count, 1);
+    assert_int_equal(alone.denoised, STEPS);
+    assert_memory_equal(alone.items[0].rgb, it->rgb, sizeof it->rgb);
+    assert_memory_equal(alone.items[0].latents, it->latents, sizeof it->latents);
+    pictures_end(&alone);
+}
+
+static void expect_all_alone(const struct pictures *p, const char *const *prompts) {
+    for (size_t i = 0; i < p->count; i++)
+        expect_alone(p, &p->items[i], prompts);
+}
+
+static const char *const prompts[] = {"a dog", "two cats", "A  DOG"};
+enum { PROMPTS = sizeof prompts / sizeof prompts[0] };
+
+/* Prompts of equal tokens, a block left out, the control beside the last layer: made once. */
+static void twins_are_made_once(void **state) {
+    static struct pictures p;
+    dl_model_info info;
+    (void)state;
+    pictures_begin(&p);
+    dl_model_describe(p.model, &info);
+    const size_t layers = (size_t)info.layers + 1;
+    p.options.native = 1;
+    assert_int_equal(make(&p, prompts, PROMPTS), DL_OK);
+    assert_int_equal(p.count, PROMPTS * 2 * (layers + 1));
+    assert_int_equal(p.denoised, STEPS * 2 * 2 * layers);
+    expect_all_alone(&p, prompts);
+    pictures_end(&p);
+
+    pictures_begin(&p);
+    p.options.native = 1;
+    p.options.skip_layers = "2";
+    assert_int_equal(make(&p, prompts, PROMPTS), DL_OK);
+    assert_int_equal(p.count, PROMPTS * 2 * (layers + 1));
+    assert_int_equal(p.denoised, STEPS * 2 * 2 * layers); /* 2 is as 1, the control is another */
+    expect_all_alone(&p, prompts);
+    pictures_end(&p);
+
+    pictures_begin(&p);
+    p.options.native = 1;
+    p.options.norm = DL_NORM_NONE; /* nor is the control like the last layer */
+    assert_int_equal(make(&p, prompts, 1), DL_OK);
+    assert_int_equal(p.denoised, STEPS * 2 * (layers + 1));
+    expect_all_alone(&p, prompts);
+    pictures_end(&p);
+}
+
+/* A prompt that is the negative one: both halves of guidance are the same. */
+static void prompt_as_negative(void **state) {
+    static struct pictures p;
+    (void)state;
+    pictures_begin(&p);
+    p.options.negative = "two cats";
+    p.options.layers = "last";
+    assert_int_equal(make(&p, prompts, 2), DL_OK);
+    expect_all_alone(&p, prompts);
+    pictures_end(&p);
+}
+
+/* Whatever is there already, and wherever a run stops: the rest comes out the same. */
+static void any_part_and_any_stop(void **state) {
+    static struct pictures p;
+    (void)state;
+    for (unsigned left_out = 0; left_out < 256; left_out += 51) {
+        pictures_begin(&p);
+        p.options.native = 1;
+        p.options.skip_layers = "1";
+        p.left_out = left_out;
+        p.stop = 3 + left_out / 51;
+        const int status = make(&p, prompts, PROMPTS);
+        assert_int_equal(status, left_out == 255 ? DL_OK : DL_CANCELLED);
+        p.stop = 0;
+        assert_int_equal(make(&p, prompts, PROMPTS), DL_OK);
+        p.left_out = 0;
+        if (left_out == 102)
+            assert_int_equal(make(&p, prompts, PROMPTS), DL_OK);
+        expect_all_alone(&p, prompts);
+        pictures_end(&p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_share_to_the_bit),
+        cmocka_unit_test(twins_are_made_once),
+        cmocka_unit_test(prompt_as_negative),
+        cmocka_unit_test(any_part_and_any_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

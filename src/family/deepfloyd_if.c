@@ -214,6 +214,8 @@ static int if_open(dl_context *cx, dl_model *model, struct config *index,
     model->guidance = first->guidance;
     model->sampler = first->sampler;
     model->tokens = TOKENS;
+    for (size_t i = 0; i < cascade->count; i++)
+        model->reads_prompt |= cascade->stages[i].encoder != NULL;
     model->mask_padding = true;
     model->clean_caption = how->clean_caption != 0;
     return DL_OK;

@@ -109,6 +109,7 @@ struct dl_model {
     struct tokenizer *tokenizer;
     struct text_encoder *encoder;
     size_t tokens;      /* T: prompts are padded to this length */
+    bool reads_prompt;  /* a part beside the encoder reads the prompt itself */
     bool mask_padding;  /* the encoder is told which tokens are padding */
     bool clean_caption; /* prompts go through DeepFloyd's caption cleaning */
     struct component components[COMPONENTS_MAX];

@@ -14,6 +14,7 @@
 #include "lens/lens.h"
 
 #include "base/clock.h"
+#include "lens/twins.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +29,26 @@ struct run {
     const struct settings *settings;
     const struct lens_callbacks *callbacks;
     float *negative, *positive; /* (T,D) each */
-    const char *prompt;         /* of the running picture */
     struct cache cache;
     struct first_prediction shared; /* of all pictures */
+    const struct group *group;      /* the running one */
+    struct twins twins;             /* kept of it */
     dl_progress progress;           /* of the running picture */
+};
+
+/* What is encoded in one pass: the prompts of a group and, behind the first group's, the negative
+ * prompt, which keeps its full encoding: last layer, final norm, no block left out. */
+struct group {
+    const char **prompts; /* (count, and one more) */
+    size_t *indices;      /* (count) of the prompts in the run */
+    size_t count;
+    bool negative;                      /* the negative prompt stands behind them */
+    struct encodings ordinary, ablated; /* of the prompts: without and with blocks left out */
+};
+
+/* One picture to make: prompt p of the group, seed i and layer l of those chosen. */
+struct place {
+    size_t p, i, l;
 };
 
 static int on_step(void *user, const char *stage, size_t step, size_t steps) {
@@ -68,16 +85,57 @@ static size_t count_wanted(const struct run *run, size_t first, size_t prompts) 
     return count;
 }
 
-/* One picture: conditioning c of one layer, one seed. */
-static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
+static const struct encoding *encoding_at(const struct run *run, const struct place *at) {
+    const struct group *g = run->group;
+    const bool ablated = run->settings->skip && run_layer(run->settings, at->l) != LAYER_NATIVE;
+    return &(ablated ? &g->ablated : &g->ordinary)->items[at->p];
+}
+
+/* What the picture is made from; the control is the ordinary encoding, whatever the ablation. */
+static struct view view_at(const struct run *run, const struct place *at) {
+    const struct settings *s = run->settings;
+    const struct encoding *e = encoding_at(run, at);
+    const int layer = run_layer(s, at->l);
+    const size_t k = layer == LAYER_NATIVE ? e->layers : (size_t)layer;
+    return (struct view){
+        .states = e->hidden + k * e->stride,
+        .values = e->tokens * e->width,
+        .norm = layer == LAYER_NATIVE || s->norm,
+        .seed = s->seeds[at->i],
+        .prompt = run->model->reads_prompt ? run->group->prompts[at->p] : NULL,
+    };
+}
+
+static bool wanted_at(const struct run *run, const struct place *at) {
+    const struct settings *s = run->settings;
+    return wanted(run, run->group->indices[at->p], run_layer(s, at->l), s->seeds[at->i]);
+}
+
+/* True if a picture behind this one in the group is made from the same. */
+static bool twin_ahead(const struct run *run, const struct place *at, const struct view *view) {
+    struct place other = *at;
+    for (other.l++; other.p < run->group->count; other.p++, other.l = 0)
+        for (; other.l < run_layers(run->settings); other.l++) {
+            const struct view its = view_at(run, &other);
+            if (view_equal(view, &its) && wanted_at(run, &other))
+                return true;
+        }
+    return false;
+}
+
+/* The picture itself. */
+static int make(struct run *run, const struct place *at, const struct view *view,
+                struct sample *sample) {
     const struct settings *s = run->settings;
     const size_t tokens = run->model->tokens;
+    const int layer = run_layer(s, at->l);
+    const struct encoding *e = encoding_at(run, at);
     struct sample_request request = {
-        .prompt = run->prompt,
+        .prompt = run->group->prompts[at->p],
         .negative_prompt = s->negative,
         .positive = {run->positive, tokens},
         .negative = {s->guidance > 1 ? run->negative : NULL, tokens},
-        .seed = seed,
+        .seed = view->seed,
         .noise = s->noise,
         .width = s->width,
         .height = s->height,
@@ -93,67 +151,72 @@ static int look(struct run *run, size_t prompt, int layer, uint64_t seed) {
         .progress_user = run,
     };
     memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
-    struct sample sample = {0};
+    condition(run->cx, run->model, e, layer == LAYER_NATIVE ? (int)e->layers : layer, view->norm,
+              run->positive);
+    return run->model->family->sample(run->cx, run->model, &request, sample);
+}
+
+static int emit(struct run *run, const struct sample *sample, double seconds) {
+    const struct settings *s = run->settings;
+    const dl_picture picture = {
+        .prompt = run->progress.prompt,
+        .layer = run->progress.layer,
+        .seed = run->progress.seed,
+        .width = (int)s->width,
+        .height = (int)s->height,
+        .rgb = sample->rgb,
+        .latents = run->callbacks->keep_latents ? sample->latents : NULL,
+        .seconds = seconds,
+    };
+    run->progress.image++;
+    run->cx->status = DL_OK;
+    if (!run->callbacks->emit(run->callbacks->user, &picture))
+        return DL_OK;
+    if (run->cx->status != DL_OK)
+        return run->cx->status; /* a callback that failed keeps its own message */
+    return fail(run->cx, DL_CANCELLED, "stopped after %zu of %zu pictures", run->progress.image,
+                run->progress.images);
+}
+
+/* One picture: made, or taken from its twin. */
+static int look(struct run *run, const struct place *at) {
+    const struct view view = view_at(run, at);
     const double start = clock_seconds();
-    run->progress.prompt = prompt;
-    run->progress.layer = layer;
-    run->progress.seed = seed;
-    int status = run->model->family->sample(run->cx, run->model, &request, &sample);
-    if (status == DL_OK) {
-        const dl_picture picture = {
-            .prompt = prompt,
-            .layer = layer,
-            .seed = seed,
-            .width = (int)s->width,
-            .height = (int)s->height,
-            .rgb = sample.rgb,
-            .latents = run->callbacks->keep_latents ? sample.latents : NULL,
-            .seconds = clock_seconds() - start,
-        };
-        run->progress.image++;
-        run->cx->status = DL_OK;
-        if (run->callbacks->emit(run->callbacks->user, &picture)) {
-            status = run->cx->status; /* a callback that failed keeps its own message */
-            if (status == DL_OK)
-                status = fail(run->cx, DL_CANCELLED, "stopped after %zu of %zu pictures",
-                              run->progress.image, run->progress.images);
-        }
-    }
+    run->progress.prompt = run->group->indices[at->p];
+    run->progress.layer = run_layer(run->settings, at->l);
+    run->progress.seed = view.seed;
+    const struct sample *twin = twins_find(&run->twins, &view);
+    struct sample sample = {0};
+    int status = DL_OK;
+    if (!twin)
+        status = make(run, at, &view, &sample);
+    if (status == DL_OK)
+        status = emit(run, twin ? twin : &sample, clock_seconds() - start);
+    const bool ahead = status == DL_OK && twin_ahead(run, at, &view);
+    if (twin && !ahead)
+        twins_drop(&run->twins, &view);
+    if (!twin && ahead)
+        twins_keep(&run->twins, &view, &sample, 3 * run->settings->width * run->settings->height);
     sample_free(&sample);
     return status;
 }
 
-/* All pictures of one prompt; `ordinary`: its encoding without ablation, for the control. */
-static int lens_prompt(struct run *run, size_t p, const struct encoding *encoding,
-                       const struct encoding *ordinary) {
+/* All pictures of prompt p of the group. */
+static int lens_prompt(struct run *run, size_t p) {
     const struct settings *s = run->settings;
+    const struct encodings *encodings = s->skip ? &run->group->ablated : &run->group->ordinary;
     int status = DL_OK;
-    if (encoding->cut)
-        tell(run->cx, DL_LOG_WARNING, "prompt %zu: cut to %zu tokens; left out: \"%s\"", p,
-             run->model->tokens, encoding->cut);
+    if (encodings->items[p].cut)
+        tell(run->cx, DL_LOG_WARNING, "prompt %zu: cut to %zu tokens; left out: \"%s\"",
+             run->group->indices[p], run->model->tokens, encodings->items[p].cut);
     for (size_t i = 0; i < s->seed_count && status == DL_OK; i++)
         for (size_t l = 0; l < run_layers(s) && status == DL_OK; l++) {
-            const int layer = run_layer(s, l);
-            if (!wanted(run, p, layer, s->seeds[i]))
-                continue;
-            if (layer == LAYER_NATIVE)
-                condition(run->cx, run->model, ordinary, (int)ordinary->layers, true,
-                          run->positive);
-            else
-                condition(run->cx, run->model, encoding, layer, s->norm, run->positive);
-            status = look(run, p, layer, s->seeds[i]);
+            const struct place at = {p, i, l};
+            if (wanted_at(run, &at))
+                status = look(run, &at);
         }
     return status;
 }
-
-/* What is encoded in one pass: the prompts of a group and, behind the first group's, the negative
- * prompt, which keeps its full encoding: last layer, final norm, no block left out. */
-struct group {
-    const char **prompts; /* (count, and one more) */
-    size_t *indices;      /* (count) of the prompts in the run */
-    size_t count;
-    bool negative; /* the negative prompt stands behind them */
-};
 
 static void keep_negative(struct run *run, const struct encoding *encoding) {
     condition(run->cx, run->model, encoding, (int)encoding->layers, true, run->negative);
@@ -164,8 +227,7 @@ static int on_block(void *user, size_t block, size_t blocks) {
 }
 
 /* Encodes a group without and, where blocks are to be left out, with the ablation. */
-static int encode_both(struct run *run, const struct group *g, struct encodings *ordinary,
-                       struct encodings *ablated) {
+static int encode_both(struct run *run, struct group *g) {
     const struct settings *s = run->settings;
     const size_t control = !s->skip || s->native ? g->count : 0; /* prompts encoded ordinarily */
     const char *const *first = g->prompts + g->count - control;
@@ -173,25 +235,23 @@ static int encode_both(struct run *run, const struct group *g, struct encodings 
     int status = DL_OK;
     if (control + g->negative)
         status = encode_prompts(run->cx, run->model, first, control + g->negative, NULL,
-                                &run->cache, &watch, ordinary);
+                                &run->cache, &watch, &g->ordinary);
     if (status == DL_OK && g->negative)
-        keep_negative(run, &ordinary->items[control]);
+        keep_negative(run, &g->ordinary.items[control]);
     if (status == DL_OK && s->skip)
         status = encode_prompts(run->cx, run->model, g->prompts, g->count, s->skip, &run->cache,
-                                &watch, ablated);
+                                &watch, &g->ablated);
     return status;
 }
 
-static int lens_group(struct run *run, const struct group *g) {
-    struct encodings ordinary = {0}, ablated = {0};
-    int status = encode_both(run, g, &ordinary, &ablated);
-    for (size_t i = 0; i < g->count && status == DL_OK; i++) {
-        run->prompt = g->prompts[i];
-        status = lens_prompt(run, g->indices[i], &(ablated.items ? &ablated : &ordinary)->items[i],
-                             run->settings->native ? &ordinary.items[i] : NULL);
-    }
-    encodings_free(&ordinary);
-    encodings_free(&ablated);
+static int lens_group(struct run *run, struct group *g) {
+    run->group = g;
+    int status = encode_both(run, g);
+    for (size_t p = 0; p < g->count && status == DL_OK; p++)
+        status = lens_prompt(run, p);
+    twins_free(&run->twins);
+    encodings_free(&g->ordinary);
+    encodings_free(&g->ablated);
     return status;
 }
 
