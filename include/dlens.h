@@ -260,6 +260,9 @@ typedef struct dl_run {
     const char *const *command; /* argv, for the manifest; may be NULL */
     size_t command_count;
     const char *latents_file; /* NULL, or where all final latents are written */
+    int explain;              /* not 0: other ways of looking, too: heat maps of the attention to
+                                 each word, the text encoder's attention, nearest pieces, similarity
+                                 of layers; as safetensors and in the report */
     dl_picture_fn on_picture; /* told of each new picture; may be NULL */
     void *on_picture_user;
 } dl_run;

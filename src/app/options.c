@@ -45,6 +45,7 @@ static const struct option table[] = {
     {LOOK, "norm", 0, KIND_TEXT, "final|none", "none: without the encoder's final layer norm; default final", AT(norm), CMD_FOLDERS | CMD_ENCODE, 0, 0},
     {LOOK, "skip-layer", 0, KIND_TEXT, "SPEC", "leave these encoder blocks out (1 is the first), their input passes on; default none", AT(skip_layers), CMD_FOLDERS | CMD_ENCODE, 0, 0},
     {LOOK, "native", 0, KIND_FLAG, NULL, "also native.png, the picture of the conditioning that the model family itself uses: a control", AT(native), CMD_FOLDERS, 0, 0},
+    {LOOK, "explain", 0, KIND_FLAG, NULL, "also look in other ways: where in the pictures each word is attended to, the encoder's attention, the pieces nearest to its states, how alike its layers are; in the report and as safetensors", AT(explain), CMD_LENS, 0, 0},
 
     {SAMPLING, "seed", 's', KIND_TEXT, "N[,N...]", "the seeds; default 0", AT(seed_list), CMD_LISTED, 0, 0},
     {SAMPLING, "seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first; default 1", AT(seed_count), CMD_LISTED, 1, 1000000},

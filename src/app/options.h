@@ -32,7 +32,7 @@ struct options {
     long seed_count;       /* --seeds */
     long steps, threads, encoder, repeats, stages;
     double guidance, eta; /* guidance -1: not given */
-    int clean_caption, native, json, quiet, verbose, no_color, overwrite, show, tensors, list, help;
+    int clean_caption, native, explain, json, quiet, verbose, no_color, overwrite, show, tensors, list, help;
     const char **arguments; /* what is no option: prompts, a model; owned */
     size_t argument_count;
 };

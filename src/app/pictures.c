@@ -108,6 +108,7 @@ int command_lens(const struct invocation *call) {
             .command = (const char *const *)call->argv,
             .command_count = (size_t)call->argc,
             .latents_file = call->options->latents,
+            .explain = call->options->explain,
             .on_picture = show,
             .on_picture_user = &s,
         };

@@ -68,7 +68,7 @@ void added_attention_add(dl_context *cx, float *x, struct text *text,
     linear(cx, q, n, &w->q, B * P);
     join_both(cx, k, text_keys(cx, text, s, &w->add_k, B), n, &w->k, w, B, P, T);
     join_both(cx, v, text_keys(cx, text, s, &w->add_v, B), n, &w->v, w, B, P, T);
-    attention_show(cx, view, q, k, &shape, T);
+    attention_show(cx, view, w, q, k, &shape, T);
     op_attention(cx, n, q, k, v, &shape); /* n is free now: (B,P,C) */
     linear_add(cx, x, n, &w->out, B * P);
     arena_release(cx, mark);

@@ -8,8 +8,8 @@ static const float *behind(const float *x, size_t n) {
     return x ? x + n : NULL;
 }
 
-void attention_show(dl_context *cx, struct attention_view *view, const float *q, const float *k,
-                    const struct attention_shape *shape, size_t T) {
+void attention_show(dl_context *cx, struct attention_view *view, const void *w, const float *q,
+                    const float *k, const struct attention_shape *shape, size_t T) {
     if (!view || shape->batch <= view->tap->first)
         return;
     struct attention_shape s = *shape;
@@ -18,8 +18,7 @@ void attention_show(dl_context *cx, struct attention_view *view, const float *q,
     float *map = floats(cx, s.batch * s.queries * T);
     op_attention_map(cx, map, q + first * s.queries * C, k + first * s.keys * C, &s, T, true);
     if (!planning(cx))
-        view->tap->fn(view->tap->user, view->count, map, s.batch, view->H, view->W, T);
-    view->count++;
+        view->tap->fn(view->tap->user, w, map, s.batch, view->H, view->W, T);
     arena_release(cx, mark);
 }
 
@@ -35,12 +34,11 @@ void attention_show_cross(dl_context *cx, struct attention_view *view, const flo
                                           .head_dim = w->C / w->heads,
                                           .scale = 1.0f / sqrtf((float)(w->C / w->heads))};
     const struct attention_tap all = {view->tap->fn, view->tap->user, 0};
-    struct attention_view rest = {&all, view->H, view->W, view->count};
+    struct attention_view rest = {&all, view->H, view->W};
     float *q = floats(cx, items * P * w->C); /* (items,P,C) */
     float *k = floats(cx, items * T * w->C); /* (items,T,C) */
     linear(cx, q, behind(n, first * P * w->C), &w->q, items * P);
     linear(cx, k, behind(s, first * T * w->D), &w->k, items * T);
-    attention_show(cx, &rest, q, k, &shape, T);
-    view->count = rest.count;
+    attention_show(cx, &rest, w, q, k, &shape, T);
     arena_release(cx, mark);
 }

@@ -13,11 +13,12 @@
 
 #include "diffusion/attention.h"
 
-/* Who looks. The attentions of a UNet are numbered in the order in which it runs them, from 0. */
+/* Who looks. */
 struct attention_tap {
-    /* map (B-first,H,W,T), channels last; dies when the call returns. */
-    void (*fn)(void *user, size_t attention, const float *map, size_t items, size_t H, size_t W,
-               size_t T);
+    /* map (B-first,H,W,T), channels last; dies when the call returns. `attention` tells the
+     * attentions of a UNet apart: it is another address for each. */
+    void (*fn)(void *user, const void *attention, const float *map, size_t items, size_t H,
+               size_t W, size_t T);
     void *user;
     size_t first; /* items of the batch before it are not looked at: the negative half */
 };
@@ -25,14 +26,13 @@ struct attention_tap {
 /* The tap on its way through a UNet. */
 struct attention_view {
     const struct attention_tap *tap;
-    size_t H, W;  /* of the running level */
-    size_t count; /* attentions seen so far */
+    size_t H, W; /* of the running level */
 };
 
-/* Shows an attention with these queries and keys, whose first T keys are the text's. q (B,P,C),
+/* Shows attention `w` with these queries and keys, whose first T keys are the text's. q (B,P,C),
  * k (B,keys,C). view NULL: nothing happens. Runs in plan mode too. */
-void attention_show(dl_context *cx, struct attention_view *view, const float *q, const float *k,
-                    const struct attention_shape *shape, size_t T);
+void attention_show(dl_context *cx, struct attention_view *view, const void *w, const float *q,
+                    const float *k, const struct attention_shape *shape, size_t T);
 
 /* The same for Attention(n, s) of attention.h, n (B,P,C), s (B,T,D): makes queries and keys again,
  * so that who does not look pays nothing. */

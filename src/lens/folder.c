@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "lens/explain.h"
 #include "out/png.h"
 
 #include <cjson/cJSON.h>
@@ -269,10 +270,20 @@ static void remove_file(const char *folder, const char *file) {
     free(path);
 }
 
-/* Removes FOLDER/FILE and then the folders above it inside FOLDER that are left empty. */
+/* Removes a file whose name is made for the purpose; NULL is allowed. */
+static void remove_made(const char *folder, char *file) {
+    if (file)
+        remove_file(folder, file);
+    free(file);
+}
+
+/* Removes FOLDER/FILE with what lies beside it, and then the folders above it inside FOLDER that
+ * are left empty. */
 static void remove_picture(const char *folder, const char *file) {
     char *name = strdup(file);
     remove_file(folder, file);
+    remove_made(folder, explain_heat_file(file));
+    remove_made(folder, explain_prompt_file(file));
     for (char *slash = name ? strrchr(name, '/') : NULL; slash; slash = strrchr(name, '/')) {
         *slash = '\0';
         char *path = path_join(folder, name);

@@ -14,6 +14,7 @@
 #include "lens/lens.h"
 
 #include "base/clock.h"
+#include "lens/explain.h"
 #include "lens/twins.h"
 
 #include <stdlib.h>
@@ -153,7 +154,10 @@ static int make(struct run *run, const struct place *at, const struct view *view
     memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
     condition(run->cx, run->model, e, layer == LAYER_NATIVE ? (int)e->layers : layer, view->norm,
               run->positive);
-    return run->model->family->sample(run->cx, run->model, &request, sample);
+    struct explainer *explainer = run->callbacks->explainer;
+    request.attention = explainer ? explain_picture_begin(explainer) : NULL;
+    DL_TRY(run->model->family->sample(run->cx, run->model, &request, sample));
+    return explainer ? explain_picture(explainer, view->seed, layer) : DL_OK;
 }
 
 static int emit(struct run *run, const struct sample *sample, double seconds) {
@@ -185,14 +189,15 @@ static int look(struct run *run, const struct place *at) {
     run->progress.prompt = run->group->indices[at->p];
     run->progress.layer = run_layer(run->settings, at->l);
     run->progress.seed = view.seed;
-    const struct sample *twin = twins_find(&run->twins, &view);
+    /* who looks in other ways looks while the picture is made */
+    const struct sample *twin = run->callbacks->explainer ? NULL : twins_find(&run->twins, &view);
     struct sample sample = {0};
     int status = DL_OK;
     if (!twin)
         status = make(run, at, &view, &sample);
     if (status == DL_OK)
         status = emit(run, twin ? twin : &sample, clock_seconds() - start);
-    const bool ahead = status == DL_OK && twin_ahead(run, at, &view);
+    const bool ahead = status == DL_OK && !run->callbacks->explainer && twin_ahead(run, at, &view);
     if (twin && !ahead)
         twins_drop(&run->twins, &view);
     if (!twin && ahead)
@@ -209,6 +214,9 @@ static int lens_prompt(struct run *run, size_t p) {
     if (encodings->items[p].cut)
         tell(run->cx, DL_LOG_WARNING, "prompt %zu: cut to %zu tokens; left out: \"%s\"",
              run->group->indices[p], run->model->tokens, encodings->items[p].cut);
+    if (run->callbacks->explainer)
+        status =
+            explain_prompt(run->callbacks->explainer, run->group->indices[p], &encodings->items[p]);
     for (size_t i = 0; i < s->seed_count && status == DL_OK; i++)
         for (size_t l = 0; l < run_layers(s) && status == DL_OK; l++) {
             const struct place at = {p, i, l};

@@ -42,6 +42,8 @@ size_t encode_group(const dl_model *model);
 void condition(dl_context *cx, const dl_model *model, const struct encoding *encoding, int layer,
                bool norm, float *c);
 
+struct explainer; /* explain.h */
+
 /* For every prompt, seed and chosen layer one picture, in this order. `skip` and `progress` may
  * be NULL. DL_CANCELLED when a callback says so. */
 struct lens_callbacks {
@@ -51,6 +53,7 @@ struct lens_callbacks {
     dl_progress_fn progress;
     void *progress_user;
     bool keep_latents;
+    struct explainer *explainer; /* also looks in other ways; NULL: none */
 };
 int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
          const char *const *prompts, size_t prompt_count, const struct lens_callbacks *callbacks);

@@ -6,6 +6,7 @@
 #include "lens/run.h"
 
 #include "base/file.h"
+#include "lens/explain.h"
 #include "out/png.h"
 #include "store/store.h"
 
@@ -313,6 +314,9 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
     struct folder_run r = {.cx = cx, .model = model, .run = run, .plan = plan ? plan : &plain};
     memset(result, 0, sizeof *result);
     int status = prepare(&r, options, prompts, prompt_count);
+    struct explainer explainer = {0};
+    if (status == DL_OK && run->explain)
+        explainer_begin(cx, model, &r.grid, r.folder, &explainer);
     if (status == DL_OK) {
         const size_t found = count_made(&r.grid);
         const struct lens_callbacks callbacks = {
@@ -322,6 +326,7 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
             .progress = options->progress,
             .progress_user = options->progress_user,
             .keep_latents = r.latents != NULL,
+            .explainer = run->explain ? &explainer : NULL,
         };
         status = lens(cx, model, &r.settings, prompts, prompt_count, &callbacks);
         status = finish(&r, status);
@@ -330,6 +335,7 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
             status = status ? status : filled;
         }
     }
+    explainer_end(&explainer);
     cJSON_Delete(r.manifest);
     grid_free(&r.grid);
     settings_free(&r.settings);

@@ -14,6 +14,11 @@ void enlarge_nearest(dl_context *cx, float *y, const float *x, size_t B, size_t 
 void enlarge_bilinear(dl_context *cx, float *y, const float *x, size_t B, size_t H, size_t W,
                       size_t C, size_t H2, size_t W2);
 
+/* The same by Keys' cubic convolution (R. Keys, 1981) with a = -0.75, pixels' centres on pixels'
+ * centres, edges repeated: torch's interpolate(mode="bicubic"). May overshoot. */
+void enlarge_bicubic(dl_context *cx, float *y, const float *x, size_t B, size_t H, size_t W,
+                     size_t C, size_t H2, size_t W2);
+
 /* A side halved: odd ones lose their last row, but 1 stays 1. */
 size_t halved(size_t side);
 
