@@ -394,7 +394,10 @@ DL_API void dl_judge_compare(const dl_judge *judge, const float *picture, const 
 
 /* What one picture with these options costs, from a dry run of the networks. */
 typedef struct dl_plan {
-    size_t bytes;   /* peak memory beside the weights' file pages */
+    size_t resident; /* peak resident memory of the process, file pages included; */
+    size_t weights;  /* of it file pages of weights */
+    size_t bytes;    /* peak of what a run allocates: activations, states, the picture */
+    char measures[160]; /* what is done to need less, in words; "" nothing */
     double encode;  /* multiply-adds: of the text encoder for one prompt, */
     double step;    /* of one denoising step (of the first stage), guidance included, */
     double decode;  /* of decoding one picture, */
@@ -407,6 +410,14 @@ typedef struct dl_plan {
 
 DL_API int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options,
                            dl_plan *plan);
+
+/* Chooses how work in this context, until the next call, needs less memory: a picture with these
+ * options, in a run over so many prompts, then stays below `limit` bytes resident, at the price of
+ * time; pictures stay the same to the bit. limit 0: what costs next to nothing, towards 1.4 GB; this
+ * is no promise. DL_FAILED, with the least size in the message, where `limit` is too small, or the
+ * machine. plan may be NULL. */
+DL_API int dl_limit_memory(dl_context *cx, dl_model *model, const dl_options *options,
+                           size_t prompts, size_t limit, dl_plan *plan);
 
 /* Multiply-adds per second that this machine does in a large matrix product, measured now (about
  * 0.3 s). DL_FAILED without memory. */

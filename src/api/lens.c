@@ -1,6 +1,7 @@
 /* Public functions about pictures and encodings: options, dl_lens, dl_generate, dl_encode, parts.
  */
 #include "lens/lens.h"
+#include "family/memory.h"
 #include "lens/run.h"
 #include "lens/select.h"
 #include "store/store.h"
@@ -78,31 +79,46 @@ int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *op
     return status;
 }
 
+/* What plans are made of: a picture without its states. */
+static struct sample_request planned_request(const dl_model *model, const struct settings *s) {
+    static const float nothing; /* a plan reads no states */
+    struct sample_request request = {
+        .positive = {&nothing, model->tokens},
+        .negative = {s->guidance > 1 ? &nothing : NULL, model->tokens},
+        .width = s->width,
+        .height = s->height,
+        .steps = s->steps,
+        .sampler = s->sampler,
+        .guidance = s->guidance,
+        .eta = s->eta,
+        .own_steps = s->own_steps,
+        .own_sampler = s->own_sampler,
+        .own_guidance = s->own_guidance,
+    };
+    memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
+    return request;
+}
+
 int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *options, dl_plan *plan) {
-    memset(plan, 0, sizeof *plan);
     struct settings s;
+    memset(plan, 0, sizeof *plan);
     int status = settings_resolve(cx, model, options, &s);
     if (status == DL_OK) {
-        const float nothing = 0; /* the plan reads no states */
-        struct sample_request request = {
-            .positive = {&nothing, model->tokens},
-            .negative = {s.guidance > 1 ? &nothing : NULL, model->tokens},
-            .width = s.width,
-            .height = s.height,
-            .steps = s.steps,
-            .sampler = s.sampler,
-            .guidance = s.guidance,
-            .eta = s.eta,
-            .own_steps = s.own_steps,
-            .own_sampler = s.own_sampler,
-            .own_guidance = s.own_guidance,
-        };
-        memcpy(request.timesteps, s.timesteps, sizeof request.timesteps);
-        status = model->family->plan(cx, model, &request, plan);
-        const size_t encoder = text_encoder_memory(cx, model->encoder, 1, model->tokens);
-        plan->encode = cx->arena.work;
-        if (encoder > plan->bytes)
-            plan->bytes = encoder;
+        const struct sample_request request = planned_request(model, &s);
+        status = memory_plan(cx, model, &request, 1, plan);
+    }
+    settings_free(&s);
+    return status;
+}
+
+int dl_limit_memory(dl_context *cx, dl_model *model, const dl_options *options, size_t prompts,
+                    size_t limit, dl_plan *plan) {
+    struct settings s;
+    dl_plan own;
+    int status = settings_resolve(cx, model, options, &s);
+    if (status == DL_OK) {
+        const struct sample_request request = planned_request(model, &s);
+        status = memory_choose(cx, model, &request, prompts, limit, plan ? plan : &own);
     }
     settings_free(&s);
     return status;

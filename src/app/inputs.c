@@ -256,19 +256,15 @@ void inputs_free(struct inputs *inputs) {
     memset(inputs, 0, sizeof *inputs);
 }
 
-int check_memory(dl_context *cx, dl_model *model, const struct options *options,
-                 const dl_options *run) {
-    size_t limit = machine_memory();
-    dl_plan plan;
+int limit_memory(dl_context *cx, dl_model *model, const struct options *options,
+                 const dl_options *run, size_t prompts, dl_plan *plan) {
+    size_t limit = 0;
     if (options->max_memory)
         DL_TRY(parse_bytes(cx, options->max_memory, &limit));
-    DL_TRY(dl_plan_picture(cx, model, run, &plan));
-    if (plan.bytes <= limit)
-        return DL_OK;
-    return fail(cx, DL_FAILED,
-                "%s%s: this run needs %zu MB beside the weights' file pages%s; a smaller --size "
-                "needs less",
-                options->max_memory ? "--max-memory " : "memory",
-                options->max_memory ? options->max_memory : "", plan.bytes / 1000000 + 1,
-                options->max_memory ? "" : ", more than this machine has");
+    return dl_limit_memory(cx, model, run, prompts, limit, plan);
+}
+
+int check_memory(dl_context *cx, dl_model *model, const struct options *options,
+                 const dl_options *run) {
+    return limit_memory(cx, model, options, run, SIZE_MAX, NULL);
 }

@@ -25,8 +25,12 @@ int inputs_read(dl_context *cx, const dl_model *model, const struct options *opt
                 struct inputs *out);
 void inputs_free(struct inputs *inputs);
 
-/* DL_FAILED, before work starts, if the plan of the run needs more than --max-memory, or than the
- * machine has. */
+/* Makes a run over so many prompts stay below --max-memory; its plan, which may be NULL. DL_FAILED,
+ * before work starts, if that cannot be, or if the run needs more than the machine has. */
+int limit_memory(dl_context *cx, dl_model *model, const struct options *options,
+                 const dl_options *run, size_t prompts, dl_plan *plan);
+
+/* The same for a run over many prompts. */
 int check_memory(dl_context *cx, dl_model *model, const struct options *options,
                  const dl_options *run);
 

@@ -26,7 +26,7 @@ static int make_estimate(const struct invocation *call, dl_model *model, struct 
     dl_model_describe(model, &info);
     int status = inputs_read(call->cx, model, call->options, &inputs);
     if (status == DL_OK)
-        status = dl_plan_picture(call->cx, model, &inputs.options, &out->plan);
+        status = limit_memory(call->cx, model, call->options, &inputs.options, 1, &out->plan);
     if (status == DL_OK)
         status = dl_measure_speed(call->cx, &speed);
     if (status == DL_OK) {
@@ -103,8 +103,9 @@ static void print_text(const struct invocation *call, const dl_model *model,
     if (!m.stages)
         printf("  settings      %s, %d steps, guidance %g\n", m.sampler, m.steps, m.guidance);
     print_components(model, call->options->tensors);
-    printf("  memory        %.0f MB beside the weights' file pages\n",
-           (double)e->plan.bytes / 1e6 + 1);
+    printf("  memory        %.0f MB resident, %.0f MB of it weights%s%s\n",
+           (double)e->plan.resident / 1e6 + 1, (double)e->plan.weights / 1e6,
+           e->plan.measures[0] ? "; " : "", e->plan.measures);
     printf("  work          encoder %.2f, step %.2f, decoder %.2f GFLOP\n", 2e-9 * e->plan.encode,
            2e-9 * e->plan.step, 2e-9 * e->plan.decode);
     printf("  time here     about %s a picture, %s a lens over all layers\n", picture, whole);
@@ -191,6 +192,9 @@ static int print_object(const struct invocation *call, const dl_model *model,
         cJSON_AddItemToObject(o, "stages", stages_json(model, e));
     cJSON_AddItemToObject(o, "components", components_json(model, call->options->tensors));
     cJSON_AddNumberToObject(o, "memory_bytes", (double)e->plan.bytes);
+    cJSON_AddNumberToObject(o, "resident_bytes", (double)e->plan.resident);
+    cJSON_AddNumberToObject(o, "weight_bytes", (double)e->plan.weights);
+    cJSON_AddStringToObject(o, "memory_measures", e->plan.measures);
     cJSON_AddNumberToObject(o, "encode_flop", 2 * e->plan.encode);
     cJSON_AddNumberToObject(o, "step_flop", 2 * e->plan.step);
     cJSON_AddNumberToObject(o, "decode_flop", 2 * e->plan.decode);

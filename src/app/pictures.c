@@ -28,7 +28,8 @@ static int session_begin(const struct invocation *call, struct session *s) {
     DL_TRY(prompts_read(call->cx, call->options, &s->prompts));
     DL_TRY(open_model(call, &s->model));
     DL_TRY(inputs_read(call->cx, s->model, call->options, &s->inputs));
-    DL_TRY(check_memory(call->cx, s->model, call->options, &s->inputs.options));
+    DL_TRY(limit_memory(call->cx, s->model, call->options, &s->inputs.options, s->prompts.count,
+                        NULL));
     console_progress_begin(&s->progress, call->options);
     s->inputs.options.progress = console_progress;
     s->inputs.options.progress_user = &s->progress;

@@ -24,10 +24,12 @@ struct kernels; /* kernels/kernels.h */
 enum { MESSAGE_MAX = 2048 };
 
 /* What a context does to need less memory, each at the price of time; chosen by a plan
- * (family/memory_plan.h). Giving back weights is another measure, see base/pages.h. */
+ * (family/memory.h). */
 struct thrift {
-    bool halves;   /* the two halves of guidance one after another */
-    size_t strips; /* so many levels of a decoder, the finest first, are computed in strips */
+    size_t limit;   /* resident memory allowed; 0: as much as the machine has */
+    bool give_back; /* weights are given back after each use (base/pages.h) */
+    bool halves;    /* the two halves of guidance one after another */
+    size_t strips;  /* so many levels of a decoder, the finest first, are computed in strips */
 };
 
 struct dl_context {

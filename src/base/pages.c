@@ -71,8 +71,20 @@ void pages_plan(dl_context *cx) {
     cx->paging.count = cx->paging.next = 0;
 }
 
-/* Without memory for it the order is not known, and nothing is read ahead. */
-static void note(struct paging *p, const struct tensor *w) {
+/* Finds w in the order, from where the pass was last, and moves the pass behind it. */
+static bool find(struct paging *p, const struct tensor *w) {
+    for (size_t i = 0; i < p->count; i++) {
+        const size_t at = (p->next + i) % p->count;
+        if (p->order[at].data != w->data)
+            continue;
+        p->next = (at + 1) % p->count;
+        return true;
+    }
+    return false;
+}
+
+/* Without memory for it the order is not known in full, and less is read ahead. */
+static void append(struct paging *p, const struct tensor *w) {
     if (p->count == p->room) {
         const size_t room = p->room ? 2 * p->room : 256;
         struct tensor *order = realloc(p->order, room * sizeof *order);
@@ -82,42 +94,21 @@ static void note(struct paging *p, const struct tensor *w) {
         p->room = room;
     }
     p->order[p->count++] = *w;
-}
-
-/* The weight behind w in the order, from where the pass was last; NULL if w is not in it. */
-static const struct tensor *next_of(struct paging *p, const struct tensor *w) {
-    for (size_t i = 0; i < p->count; i++) {
-        const size_t at = (p->next + i) % p->count;
-        if (p->order[at].data != w->data)
-            continue;
-        p->next = (at + 1) % p->count;
-        return &p->order[p->next];
-    }
-    return NULL;
+    p->next = 0; /* what comes next, if it is known, is the first weight of another pass */
 }
 
 void pages_use(dl_context *cx, const struct tensor *w) {
     struct paging *p = &cx->paging;
-    if (planning(cx)) {
-        note(p, w);
-        return;
-    }
-    const struct tensor *next = p->give_back ? next_of(p, w) : NULL;
-    if (next && next->data != w->data)
-        advise(p, next, PAGES_READ_AHEAD);
+    const bool known = (planning(cx) || cx->thrift.give_back) && find(p, w);
+    if (planning(cx) && !known)
+        append(p, w);
+    else if (!planning(cx) && known && p->order[p->next].data != w->data)
+        advise(p, &p->order[p->next], PAGES_READ_AHEAD);
 }
 
 void pages_done(dl_context *cx, const struct tensor *w) {
-    if (cx->paging.give_back && !planning(cx))
+    if (cx->thrift.give_back && !planning(cx))
         advise(&cx->paging, w, PAGES_GIVE_BACK);
-}
-
-/* Whether weight i of the order stands before in it, as it does where a pass uses it twice. */
-static bool is_repeated(const struct paging *p, size_t i) {
-    for (size_t k = 0; k < i; k++)
-        if (p->order[k].data == p->order[i].data)
-            return true;
-    return false;
 }
 
 size_t pages_planned(const dl_context *cx) {
@@ -125,10 +116,10 @@ size_t pages_planned(const dl_context *cx) {
     size_t all = 0, largest = 0;
     for (size_t i = 0; i < p->count; i++) {
         const size_t bytes = file_of(p, &p->order[i]) ? bytes_of(&p->order[i]) + WINDOW : 0;
-        all += is_repeated(p, i) ? 0 : bytes;
+        all += bytes;
         largest = bytes > largest ? bytes : largest;
     }
-    return p->give_back ? largest : all;
+    return cx->thrift.give_back ? largest : all;
 }
 
 void pages_free(dl_context *cx) {

@@ -2,8 +2,8 @@
  *
  * Weights are mapped from files: a page becomes resident when it is first read and stays so until
  * it is given back; reading it again costs a page fault, or the disk where the system has dropped
- * it from its cache. A context that is told to (`give_back`) gives the pages of a weight back as
- * soon as the product with it is done, so that one weight at a time is resident, and asks the
+ * it from its cache. A context that is told to (thrift.give_back) gives the pages of a weight back
+ * as soon as the product with it is done, so that one weight at a time is resident, and asks the
  * system to read the next one meanwhile: the order of the weights is known from the plan, whose
  * pass over the layers is the same.
  *
@@ -22,10 +22,9 @@ struct mapping; /* base/file.h */
 struct tensor;  /* base/tensor.h */
 
 struct paging {
-    bool give_back;
     struct mapping *files; /* (file_count) of weights that may be given back */
     size_t file_count;
-    struct tensor *order;     /* (count) the weights of the last plan in order of use */
+    struct tensor *order;     /* (count) the last plan's weights in order of first use */
     size_t count, room, next; /* next: where the running pass is */
 };
 
@@ -36,8 +35,8 @@ void pages_plan(struct dl_context *cx);
 void pages_use(struct dl_context *cx, const struct tensor *w);
 void pages_done(struct dl_context *cx, const struct tensor *w);
 
-/* Bytes of weights that are resident at once in the pass last planned: all of them, each counted
- * once, or the largest where they are given back. */
+/* Bytes of weights that are resident at once in the pass last planned: all of them, or the largest
+ * where they are given back. */
 size_t pages_planned(const struct dl_context *cx);
 
 /* Names a file whose weights may be given back; it stays mapped until pages_forget, which names

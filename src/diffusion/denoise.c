@@ -35,7 +35,8 @@ static void keep(struct first_prediction *first, const float *input, size_t n, c
     first->there = true;
 }
 
-/* out (2,m) of both halves at step i, each asked about once at most. */
+/* out (2,m) of both halves at step i, each asked about once at most, together or, to need less
+ * memory, one after another. */
 static void predict_both(dl_context *cx, const struct denoise_job *job, size_t i, float *out,
                          const float *input) {
     const size_t n = job->sampling->n, m = outputs_of(job);
@@ -48,7 +49,9 @@ static void predict_both(dl_context *cx, const struct denoise_job *job, size_t i
         memcpy(out, job->halves_equal ? out + m : first->out, m * sizeof *out);
         return;
     }
-    job->predict(cx, job->predict_user, out, input, &call);
+    call.count = cx->thrift.halves ? 1 : 2;
+    for (; call.first < 2; call.first += call.count)
+        job->predict(cx, job->predict_user, out + call.first * m, input, &call);
     if (!planning(cx))
         keep(first, input, n, out, m);
 }

@@ -446,13 +446,12 @@ static int if_plan(dl_context *cx, const dl_model *model, const struct sample_re
         fill_input(model, r, i, &run, &in);
         if (stage->encoder)
             in.positive.tokens = in.negative.tokens = stage->tokens;
-        DL_TRY(stage_plan(cx, stage, &in, &cost));
+        DL_TRY(stage_plan(cx, stage, &in, &cost, plan));
         plan->stages[i].steps = (int)in.steps;
         plan->stages[i].step = cost.step;
         plan->stages[i].decode = cost.decode;
         plan->picture += cost.steps + cost.decode;
         plan->decode += cost.decode;
-        plan->bytes = cost.bytes > plan->bytes ? cost.bytes : plan->bytes;
     }
     plan->step = plan->stages[0].step;
     return DL_OK;

@@ -98,7 +98,7 @@ struct family {
                    size_t tokens);
     int (*decode)(dl_context *cx, const dl_model *model, float *image, const float *latents,
                   size_t h, size_t w);
-    /* Peak memory of `sample` and the work of its parts (encode is left alone). */
+    /* Adds the memory of `sample` (see memory_note) and the work of its parts. */
     int (*plan)(dl_context *cx, const dl_model *model, const struct sample_request *request,
                 dl_plan *plan);
 };

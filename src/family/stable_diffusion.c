@@ -6,7 +6,7 @@
  * B batch (2 with guidance, the negative half first)   C latent channels   h, w latent sides
  * T tokens   D width of the states */
 #include "family/denoiser.h"
-#include "family/family.h"
+#include "family/memory.h"
 
 #include "base/file.h"
 #include "base/rng.h"
@@ -348,17 +348,14 @@ static int sd_plan(dl_context *cx, const dl_model *model, const struct sample_re
     int status = job_begin(cx, model, r, &nothing, true, &job);
     if (status == DL_OK) {
         const struct denoise_cost cost = denoise_plan(cx, &job.denoise);
-        plan->bytes = cost.bytes;
+        memory_note(cx, plan, cost.bytes);
         plan->step = cost.step;
         plan->picture = cost.work;
         arena_plan(cx);
         vae_decode(cx, parts->vae, &nothing, &nothing, h, w);
-        const size_t decoder = arena_plan_end(cx);
+        memory_note(cx, plan, arena_plan_end(cx));
         plan->decode = cx->arena.work;
         plan->picture += plan->decode;
-        plan->bytes = decoder > plan->bytes ? decoder : plan->bytes;
-        /* beside the arena: the picture in f32 and 8 bits, latents and states */
-        plan->bytes += 3 * r->width * r->height * (sizeof(float) + 1);
     }
     job_free(&job);
     return status;

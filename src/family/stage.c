@@ -5,6 +5,7 @@
 #include "diffusion/sampler.h"
 #include "diffusion/timestep_lists.h"
 #include "family/denoiser.h"
+#include "family/memory.h"
 #include "nn/resample.h"
 
 #include <math.h>
@@ -336,26 +337,25 @@ int stage_run(dl_context *cx, const struct stage *stage, const struct stage_inpu
 /* ---- parts and plans ------------------------------------------------------------------------- */
 
 int stage_plan(dl_context *cx, const struct stage *stage, const struct stage_input *in,
-               struct stage_cost *cost) {
+               struct stage_cost *cost, dl_plan *plan) {
+    /* beside the arena: this picture, the one before, what the sampler and the noise take */
+    const size_t held = 8 * RGB * in->height * in->width * sizeof(float);
     float nothing = 0; /* a plan reads and writes no numbers */
     struct job job;
     memset(cost, 0, sizeof *cost);
     int status = job_begin(cx, stage, in, &nothing, &job);
     if (status == DL_OK) {
         const struct denoise_cost steps = denoise_plan(cx, &job.denoise);
-        cost->bytes = steps.bytes;
+        memory_note(cx, plan, steps.bytes + held);
         cost->step = steps.step;
         cost->steps = steps.work;
     }
     if (status == DL_OK && stage->vae) {
         arena_plan(cx);
         vae_decode(cx, stage->vae, &nothing, &nothing, job.h, job.w);
-        const size_t bytes = arena_plan_end(cx);
+        memory_note(cx, plan, arena_plan_end(cx) + held);
         cost->decode = cx->arena.work;
-        cost->bytes = bytes > cost->bytes ? bytes : cost->bytes;
     }
-    /* beside the arena: this picture, the one before, what the sampler and the noise take */
-    cost->bytes += 8 * RGB * in->height * in->width * sizeof(float);
     job_free(&job);
     return status;
 }

@@ -72,14 +72,13 @@ struct stage_input {
 int stage_run(dl_context *cx, const struct stage *stage, const struct stage_input *in,
               float *picture);
 
-/* What stage_run costs: peak bytes of the arena, multiply-adds. Of the
+/* What stage_run costs in multiply-adds; its memory is noted in the plan (memory_note). Of the
  * input only sizes, steps, sampler, guidance and whether states are there are looked at. */
 struct stage_cost {
-    size_t bytes;
     double step, steps, decode; /* of the first step, of all of them */
 };
 int stage_plan(dl_context *cx, const struct stage *stage, const struct stage_input *in,
-               struct stage_cost *cost);
+               struct stage_cost *cost, dl_plan *plan);
 
 /* One call of the UNet on plain input of its own channels. See family->denoise; out (B,C',h,w). */
 int stage_denoise(dl_context *cx, const struct stage *stage, float *out, const float *input,

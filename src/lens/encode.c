@@ -4,6 +4,8 @@
  * L blocks of the encoder   B prompts   T tokens   D width of the states */
 #include "lens/lens.h"
 
+#include "family/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,12 +153,8 @@ void encodings_free(struct encodings *encodings) {
     memset(encodings, 0, sizeof *encodings);
 }
 
-size_t encode_group(const dl_model *model) {
-    enum { BYTES = 256 << 20, PROMPTS = 32 };
-    const size_t one =
-        (model->encoder->layers + 1) * model->tokens * model->encoder->hidden_size * sizeof(float);
-    const size_t fit = BYTES / one;
-    return fit < 1 ? 1 : fit < PROMPTS ? fit : PROMPTS;
+size_t encode_group(const dl_context *cx, const dl_model *model) {
+    return memory_prompts(cx, model);
 }
 
 void condition(dl_context *cx, const dl_model *model, const struct encoding *encoding, int layer,

@@ -14,6 +14,7 @@
 #include "lens/lens.h"
 
 #include "base/clock.h"
+#include "family/memory.h"
 #include "lens/explain.h"
 #include "lens/twins.h"
 
@@ -266,7 +267,7 @@ static int lens_group(struct run *run, struct group *g) {
 /* All prompts with pictures to make, group by group. */
 static int lens_groups(struct run *run, const char *const *prompts, size_t prompt_count,
                        struct group *g) {
-    const size_t most = encode_group(run->model);
+    const size_t most = encode_group(run->cx, run->model);
     int status = DL_OK;
     g->negative = run->settings->guidance > 1;
     for (size_t p = 0; p < prompt_count && status == DL_OK; p++) {
@@ -289,7 +290,7 @@ int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
     struct run run = {.cx = cx, .model = model, .settings = settings, .callbacks = callbacks};
     struct group g = {0};
     const size_t values = model->tokens * model->encoder->hidden_size;
-    const size_t most = encode_group(model);
+    const size_t most = encode_group(cx, model);
     run.progress.images = count_wanted(&run, 0, prompt_count);
     int status = allocate(cx, "conditioning", values, sizeof(float), (void **)&run.positive);
     if (status == DL_OK)
@@ -301,7 +302,11 @@ int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
     if (status == DL_OK && run.progress.images)
         status = cache_open(cx, model, settings->cache, &run.cache);
     if (status == DL_OK)
+        status = memory_begin(cx, model);
+    if (status == DL_OK)
         status = lens_groups(&run, prompts, prompt_count, &g);
+    memory_end(cx);
+    arena_free(cx); /* what comes now, such as reports, has other needs */
     first_prediction_free(&run.shared);
     free(run.positive);
     free(run.negative);

@@ -35,7 +35,7 @@ void encodings_free(struct encodings *encodings);
 
 /* How many prompts are encoded in one pass, so that their states stay within a quarter of a
  * gigabyte. */
-size_t encode_group(const dl_model *model);
+size_t encode_group(const dl_context *cx, const dl_model *model);
 
 /* The conditioning of layer `layer`: its states after the final norm (or as they are, norm false);
  * c (T,D). */

@@ -94,6 +94,8 @@ int text_encoder_forward_watched(dl_context *cx, const struct text_encoder *enco
     DL_TRY(arena_reserve(cx, encoder->class_name));
     if (!encoder->class->forward(cx, encoder, hidden, ids, mask, B, T, skip, watch))
         return fail(cx, DL_CANCELLED, "%s: stopped", encoder->class_name);
+    if (cx->thrift.give_back)
+        store_drop_pages(encoder->store); /* embeddings, too */
     return DL_OK;
 }
 

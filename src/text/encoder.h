@@ -27,6 +27,7 @@ struct text_encoder {
     size_t pooled_size;              /* P; 0: this class pools nothing */
     size_t heads;                    /* h */
     size_t units;                    /* F */
+    bool streamed;                   /* it gives back its weights itself, half a block at a time */
     const struct tensor *vocabulary; /* (V,D) the tokens' embeddings, without positions */
 };
 

@@ -43,7 +43,6 @@ struct t5_encoder {
     size_t buckets, max_distance;
     enum activation act;
     bool gated;
-    bool streamed; /* too large to be kept in the memory: read block by block and given back */
     float eps;
     struct tensor tokens;    /* (V,D) */
     struct tensor distances; /* (buckets,h) */
@@ -142,7 +141,7 @@ static int t5_open(dl_context *cx, const char *dir, struct text_encoder *base) {
     base->units = e->intermediate;
     base->vocabulary = &e->tokens;
     DL_TRY(store_open(cx, dir, "model", &base->store));
-    e->streamed = store_bytes(e->base.store) > STREAMED_BYTES;
+    e->base.streamed = store_bytes(e->base.store) > STREAMED_BYTES;
     return bind_weights(cx, e);
 }
 
@@ -266,7 +265,7 @@ static size_t half_weights(const struct t5_block *w, bool attention, const struc
 static void advise(const struct t5_encoder *e, size_t block, bool attention,
                    void (*advice)(const struct store *store, const struct tensor *t)) {
     const struct tensor *weights[4];
-    if (!e->streamed || block >= e->base.layers)
+    if (!e->base.streamed || block >= e->base.layers)
         return;
     const size_t count = half_weights(&e->blocks[block], attention, weights);
     for (size_t i = 0; i < count; i++)
@@ -319,7 +318,7 @@ static bool t5_forward(dl_context *cx, const struct text_encoder *base, float *h
         if (!stopped && !(skip && skip[i]))
             run_block(cx, e, i, x, bias, key_bias, B, T);
     }
-    if (e->streamed && !planning(cx))
+    if (e->base.streamed && !planning(cx))
         store_drop_tensor(base->store, &e->tokens);
     arena_release(cx, outer);
     return !stopped;
