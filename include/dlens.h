@@ -193,6 +193,8 @@ typedef struct dl_options {
     const char *sampler;     /* NULL: the model's own */
     double guidance;         /* negative: the model's own; up to 1: none */
     double eta;              /* DDIM's: 0 deterministic, 1 as DDPM */
+    int reuse;               /* the deep part of the UNet is computed every so many steps and used
+                                again in between (DeepCache); 0 or 1: in every step, exactly */
     int width, height;       /* in pixels; 0: the model's own */
     const char *negative;    /* negative prompt; NULL: empty */
     int norm;                /* enum dl_norm */

@@ -89,6 +89,48 @@ static void check_unet(dl_context *cx, struct unet *u) {
     call_end(&c);
 }
 
+/* What a whole call leaves behind and a call that takes it up: the same at the same time step, for
+ * all items or some. */
+static void check_reuse(dl_context *cx, struct unet *u) {
+    struct call c;
+    struct unet_memory memory;
+    call_begin(&c, cx, u);
+    struct unet_condition condition = {.states = c.states,
+                                       .tokens = TOKENS,
+                                       .class_labels = c.labels,
+                                       .samples = 1,
+                                       .memory = &memory};
+    float *whole = malloc(B * c.m * sizeof *whole), *again = malloc(B * c.m * sizeof *again);
+    double work = 0;
+    for (int planned = 1; planned >= 0; planned--) {
+        if (planned)
+            arena_plan(cx);
+        unet_remember(cx, u, &memory, B, SIDE_H, SIDE_W, true, &condition);
+        condition.reuse = false;
+        unet_forward(cx, u, whole, c.samples, B, SIDE_H, SIDE_W, 500, &condition);
+        condition.reuse = true;
+        for (size_t first = 0; first < B; first++) {
+            condition.first = first;
+            condition.states = c.states + first * c.text;
+            const double before = cx->arena.work;
+            unet_forward(cx, u, again, c.samples, B - first, SIDE_H, SIDE_W, 500, &condition);
+            if (!planned)
+                assert_memory_equal(again, whole + first * c.m, (B - first) * c.m * sizeof *again);
+            else if (first == 0)
+                work = before / (cx->arena.work - before);
+        }
+        condition.first = 0;
+        condition.states = c.states;
+        if (planned)
+            assert_int_equal(arena_reserve(cx, "UNet"), DL_OK);
+    }
+    assert_true(work > 1.5); /* much less is done */
+    arena_release(cx, 0);
+    free(whole);
+    free(again);
+    call_end(&c);
+}
+
 static void check_variant(struct scratch *s, const char *name, const cJSON *config) {
     dl_context *cx = reference_context();
     struct unet *u;
@@ -96,6 +138,7 @@ static void check_variant(struct scratch *s, const char *name, const cJSON *conf
     (void)config;
     if (unet_open(cx, s->dir, &u) == DL_OK) {
         check_unet(cx, u);
+        check_reuse(cx, u);
         unet_close(u);
     }
     dl_context_free(cx);
@@ -279,12 +322,118 @@ static void any_part_and_any_stop(void **state) {
     }
 }
 
+/* ---- reuse of the deep part ------------------------------------------------------------------ */
+
+struct comparison {
+    const struct tensor *expected;
+    size_t pictures;
+};
+
+static int compare(void *user, const dl_picture *picture) {
+    struct comparison *c = user;
+    const double error = relative_error(picture->latents, c->expected);
+    if (!(error < 1e-4))
+        print_error("%s: latents differ by %g\n", c->expected->name, error);
+    assert_true(error < 1e-4);
+    c->pictures++;
+    return 0;
+}
+
+static char *text_of(const struct store *store, const char *name) {
+    const struct tensor *t = store_find(store, name);
+    assert_non_null(t);
+    char *text = calloc(t->shape[0] + 1, 1);
+    memcpy(text, t->data, t->shape[0]);
+    return text;
+}
+
+/* Every reuse.N.SAMPLER.WxH.layer.K of the reference. */
+static void check_reference(const char *name) {
+    dl_context *cx = reference_context();
+    dl_model *model;
+    char path[128], file[64];
+    const uint64_t seed = 7;
+    snprintf(path, sizeof path, "tests/data/%s", name);
+    assert_int_equal(dl_model_open(cx, path, &model), DL_OK);
+    snprintf(file, sizeof file, "%s-text", name);
+    struct store *texts = reference_open(cx, file);
+    snprintf(file, sizeof file, "%s-reuse", name);
+    struct store *expected = reference_open(cx, file);
+    char *prompt = text_of(texts, "prompt.0.text"), *negative = text_of(texts, "prompt.2.text");
+    for (size_t i = 0; i < store_count(expected); i++) {
+        char sampler[16], layer[16];
+        dl_options o;
+        dl_options_init(&o);
+        struct comparison c = {store_at(expected, i), 0};
+        assert_int_equal(sscanf(c.expected->name, "reuse.%d.%15[^.].%dx%d.layer.%15[0-9]", &o.reuse,
+                                sampler, &o.width, &o.height, layer),
+                         5);
+        o.sampler = sampler;
+        o.layers = layer;
+        o.steps = 5;
+        o.guidance = 7.5;
+        o.negative = negative;
+        o.seeds = &seed;
+        o.seed_count = 1;
+        o.keep_latents = 1;
+        const char *prompts_of[] = {prompt};
+        assert_int_equal(dl_lens(cx, model, &o, prompts_of, 1, compare, &c), DL_OK);
+        assert_int_equal(c.pictures, 1);
+    }
+    assert_int_equal(store_count(expected), 6);
+    free(prompt);
+    free(negative);
+    store_close(expected);
+    store_close(texts);
+    dl_model_close(model);
+    dl_context_free(cx);
+}
+
+static void reuse_as_with_diffusers(void **state) {
+    (void)state;
+    check_reference("tiny-sd1");
+    check_reference("tiny-sd2");
+}
+
+/* Each picture's steps reuse its own: layers, seeds and prompts stay apart. */
+static void reuse_apart(void **state) {
+    static struct pictures p;
+    (void)state;
+    pictures_begin(&p);
+    p.options.reuse = 2;
+    p.options.layers = "0,2,4";
+    p.options.native = 1;
+    assert_int_equal(make(&p, prompts, PROMPTS), DL_OK);
+    expect_all_alone(&p, prompts);
+    pictures_end(&p);
+}
+
+/* The plan knows what is left out; what cannot be is refused. */
+static void reuse_planned(void **state) {
+    static struct pictures p;
+    dl_plan whole, reused;
+    (void)state;
+    pictures_begin(&p);
+    p.options.steps = 10;
+    assert_int_equal(dl_plan_picture(p.cx, p.model, &p.options, &whole), DL_OK);
+    p.options.reuse = 5;
+    assert_int_equal(dl_plan_picture(p.cx, p.model, &p.options, &reused), DL_OK);
+    assert_true(reused.step == whole.step && reused.bytes >= whole.bytes);
+    assert_true(reused.picture < 0.6 * whole.picture && reused.picture > 2 * whole.step);
+    p.options.reuse = 1001;
+    assert_int_equal(make(&p, prompts, 1), DL_USAGE);
+    assert_contains(dl_message(p.cx), "--reuse 1001");
+    p.options.reuse = -1;
+    assert_int_equal(make(&p, prompts, 1), DL_USAGE);
+    pictures_end(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_share_to_the_bit),
-        cmocka_unit_test(twins_are_made_once),
-        cmocka_unit_test(prompt_as_negative),
-        cmocka_unit_test(any_part_and_any_stop),
+        cmocka_unit_test(calls_share_to_the_bit),  cmocka_unit_test(twins_are_made_once),
+        cmocka_unit_test(prompt_as_negative),      cmocka_unit_test(any_part_and_any_stop),
+        cmocka_unit_test(reuse_as_with_diffusers), cmocka_unit_test(reuse_apart),
+        cmocka_unit_test(reuse_planned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

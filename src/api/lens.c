@@ -91,6 +91,7 @@ static struct sample_request planned_request(const dl_model *model, const struct
         .sampler = s->sampler,
         .guidance = s->guidance,
         .eta = s->eta,
+        .reuse = s->reuse,
         .own_steps = s->own_steps,
         .own_sampler = s->own_sampler,
         .own_guidance = s->own_guidance,

@@ -243,6 +243,7 @@ int inputs_read(dl_context *cx, const dl_model *model, const struct options *opt
     out->options.cache = options->cache;
     out->options.guidance = options->guidance;
     out->options.eta = options->eta;
+    out->options.reuse = (int)options->reuse;
     out->options.negative = options->negative;
     out->options.native = options->native;
     DL_TRY(read_words(cx, options, &out->options));

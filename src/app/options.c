@@ -57,6 +57,7 @@ static const struct option table[] = {
     {SAMPLING, "negative", 0, KIND_TEXT, "TEXT", "the negative prompt; it keeps its full encoding at every layer; default empty", AT(negative), CMD_PICTURES, 0, 0},
     {SAMPLING, "size", 0, KIND_TEXT, "WxH", "width and height in pixels; default the model's own", AT(size), CMD_PICTURES | CMD_INSPECT | CMD_BENCH, 0, 0},
     {SAMPLING, "eta", 0, KIND_NUMBER, "X", "noise of ddim's steps: 0 none, 1 as much as ddpm's; default 0", AT(eta), CMD_PICTURES, 0, 1},
+    {SAMPLING, "reuse", 0, KIND_WHOLE, "N", "compute the deep part of the UNet in every Nth step alone and use it again in between (DeepCache): faster, other pictures; default 1, every step", AT(reuse), CMD_PICTURES, 1, 1000},
     {SAMPLING, "noise", 0, KIND_PATH, "FILE", "start from the tensor `noise`, [1,C,H,W] in f32, of this safetensors file; default drawn from the seed", AT(noise), CMD_PICTURES, 0, 0},
 
     {CASCADE, "stages", 0, KIND_WHOLE, "N", "how many stages; default all that are found", AT(stages), CMD_MODEL, 1, DL_STAGES_MAX},

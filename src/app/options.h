@@ -30,7 +30,7 @@ struct options {
         *cache, *shard;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */
-    long steps, threads, encoder, repeats, stages;
+    long steps, threads, encoder, repeats, stages, reuse;
     double guidance, eta; /* guidance -1: not given */
     int clean_caption, native, explain, json, quiet, verbose, no_color, overwrite, show, tensors, list, help;
     const char **arguments; /* what is no option: prompts, a model; owned */

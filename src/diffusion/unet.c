@@ -208,10 +208,12 @@ static void pass_deep_part(dl_context *cx, const struct unet *u, struct unet_sta
     const size_t C = u->config.up[u->config.levels - 1].channels;
     const size_t item = s->x.H * s->x.W * C;
 
-    if (condition->reuse)
+    if (condition->reuse) {
         state_next(cx, s, s->x.H, s->x.W, C);
-    else
+        s->x.items = s->B;
+    } else {
         deep_part(cx, u, s, condition->tap);
+    }
     if (!memory || !memory->deep || planning(cx))
         return;
     float *deep = memory->deep + condition->first * item;

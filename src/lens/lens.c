@@ -145,6 +145,7 @@ static int make(struct run *run, const struct place *at, const struct view *view
         .sampler = s->sampler,
         .guidance = s->guidance,
         .eta = s->eta,
+        .reuse = s->reuse,
         .own_steps = s->own_steps,
         .own_sampler = s->own_sampler,
         .own_guidance = s->own_guidance,

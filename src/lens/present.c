@@ -215,9 +215,9 @@ static void report_cells(const struct presentation *p, struct report_cell *cells
 
 /* The rows of the page's table of settings, and their texts. */
 struct setting_rows {
-    char steps[24], guidance[32], size[64], eta[32];
-    struct buffer skipped;    /* "2, 5" */
-    const char *pairs[2 * 9]; /* key, value, ..., NULL */
+    char steps[24], guidance[32], size[64], eta[32], reuse[40];
+    struct buffer skipped;     /* "2, 5" */
+    const char *pairs[2 * 10]; /* key, value, ..., NULL */
     size_t count;
 };
 
@@ -236,6 +236,9 @@ static void list_settings(const struct presentation *p, struct setting_rows *row
     if (s->eta > 0)
         add_setting(rows, "eta", rows->eta);
     add_setting(rows, "Steps", rows->steps);
+    snprintf(rows->reuse, sizeof rows->reuse, "whole steps: every %zu", s->reuse);
+    if (s->reuse > 1)
+        add_setting(rows, "Reuse", rows->reuse);
     add_setting(rows, "Guidance scale", rows->guidance);
     add_setting(rows, "Size", rows->size);
     add_setting(rows, "Negative prompt", s->negative[0] ? s->negative : "(empty)");

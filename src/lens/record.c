@@ -140,6 +140,9 @@ static void read_settings(struct reader *r, const cJSON *model, const char *text
     s->height = (size_t)read_number(r, r->options, "height", 1, SIDE_MAX);
     s->guidance = read_number(r, r->options, "guidance", -1e6, 1e6);
     s->eta = read_number(r, r->options, "eta", 0, 1);
+    s->reuse = 1;
+    if (cJSON_HasObjectItem(r->options, "reuse"))
+        s->reuse = (size_t)read_number(r, r->options, "reuse", 1, 1e6);
     s->sampler = read_text(r, r->options, "sampler");
     s->negative = read_text(r, r->options, "negative");
     s->norm = strcmp(read_text(r, r->options, "norm"), "none") != 0;

@@ -128,11 +128,12 @@ static int write_latents(struct folder_run *r) {
 
 int picture_write(dl_context *cx, const dl_model *model, const struct settings *settings,
                   const char *prompt, const dl_picture *picture, const char *path) {
-    char layer[16], seed[24], steps[24], guidance[32];
+    char layer[16], seed[24], steps[24], guidance[32], reuse[24];
     snprintf(layer, sizeof layer, "%d", picture->layer);
     snprintf(seed, sizeof seed, "%" PRIu64, picture->seed);
     snprintf(steps, sizeof steps, "%zu", settings->steps);
     snprintf(guidance, sizeof guidance, "%g", settings->guidance);
+    snprintf(reuse, sizeof reuse, "%zu", settings->reuse);
     const char *const text[] = {
         "Software", "dlens " DLENS_VERSION,
         "prompt",   prompt,
@@ -144,6 +145,7 @@ int picture_write(dl_context *cx, const dl_model *model, const struct settings *
         "steps",    steps,
         "guidance", guidance,
         "norm",     settings->norm ? "final" : "none",
+        settings->reuse > 1 ? "reuse" : NULL, reuse,
         NULL,
     };
     return png_write(cx, path, picture->rgb, picture->width, picture->height, text);

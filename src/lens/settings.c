@@ -120,6 +120,9 @@ static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_optio
     if (!(options->eta >= 0 && options->eta <= 1))
         return fail(cx, DL_USAGE, "--eta %g: must be 0 to 1", options->eta);
     out->eta = options->eta;
+    if (options->reuse < 0 || options->reuse > STEPS_MAX)
+        return fail(cx, DL_USAGE, "--reuse %d: must be 1 to %d", options->reuse, STEPS_MAX);
+    out->reuse = options->reuse ? (size_t)options->reuse : 1;
     if (options->width < 0 || options->width > SIDE_MAX || options->height < 0 ||
         options->height > SIDE_MAX)
         return fail(cx, DL_USAGE, "--size %dx%d: sides must be at most %d", options->width,

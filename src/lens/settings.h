@@ -13,6 +13,7 @@ struct settings {
     size_t steps, width, height;
     const char *sampler;
     double guidance, eta;
+    size_t reuse;                              /* every so many steps are whole; 1: all */
     bool own_steps, own_sampler, own_guidance; /* the model's own, not the user's */
     const char *timesteps[STAGES_MAX]; /* of each stage of a cascade, static names; or NULL */
     const char *negative;              /* never NULL */
