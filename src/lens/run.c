@@ -134,6 +134,7 @@ int picture_write(dl_context *cx, const dl_model *model, const struct settings *
     snprintf(steps, sizeof steps, "%zu", settings->steps);
     snprintf(guidance, sizeof guidance, "%g", settings->guidance);
     snprintf(reuse, sizeof reuse, "%zu", settings->reuse);
+    const char *const reuse_key = settings->reuse > 1 ? "reuse" : NULL; /* the last, if at all */
     const char *const text[] = {
         "Software", "dlens " DLENS_VERSION,
         "prompt",   prompt,
@@ -145,7 +146,7 @@ int picture_write(dl_context *cx, const dl_model *model, const struct settings *
         "steps",    steps,
         "guidance", guidance,
         "norm",     settings->norm ? "final" : "none",
-        settings->reuse > 1 ? "reuse" : NULL, reuse,
+        reuse_key,  reuse,
         NULL,
     };
     return png_write(cx, path, picture->rgb, picture->width, picture->height, text);
