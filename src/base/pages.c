@@ -115,11 +115,11 @@ size_t pages_planned(const dl_context *cx) {
     const struct paging *p = &cx->paging;
     size_t all = 0, largest = 0;
     for (size_t i = 0; i < p->count; i++) {
-        const size_t bytes = file_of(p, &p->order[i]) ? bytes_of(&p->order[i]) + WINDOW : 0;
+        const size_t bytes = file_of(p, &p->order[i]) ? bytes_of(&p->order[i]) : 0;
         all += bytes;
         largest = bytes > largest ? bytes : largest;
     }
-    return cx->thrift.give_back ? largest : all;
+    return cx->thrift.give_back && largest > 0 ? largest + 2 * WINDOW : all;
 }
 
 void pages_free(dl_context *cx) {

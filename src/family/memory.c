@@ -22,8 +22,8 @@ void memory_end(dl_context *cx) {
 
 /* ---- plans ----------------------------------------------------------------------------------- */
 
-/* The picture in f32 and 8 bits, as PNG and thumbnail; stacks of threads; small buffers. */
-enum { SMALL_THINGS = 3 << 20 };
+/* The picture as PNG, stacks of threads, small buffers. */
+enum { SMALL_THINGS = 1 << 20 };
 
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;

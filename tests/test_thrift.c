@@ -1,0 +1,235 @@
+/* Fitting into the memory allowed: pictures stay the same to the bit, the plan tells the truth,
+ * what is too little is refused with the least size, and memory does not grow with a run's length.
+ */
+#include "model_support.h"
+
+#include "base/context.h"
+#include "dlens.h"
+
+#include <sys/wait.h>
+
+static const char mid_size[] = "weights/emoji-clip"; /* the bundled model */
+
+static dl_model *open_in(dl_context *cx, const char *path) {
+    dl_model *model;
+    if (dl_model_open(cx, path, &model) != DL_OK)
+        fail_msg("%s", dl_message(cx));
+    return model;
+}
+
+/* ---- the same pictures ----------------------------------------------------------------------- */
+
+struct kept {
+    size_t count;
+    uint64_t sums[16]; /* FNV-1a of the pixels and the latents of each picture */
+};
+
+static uint64_t sum(uint64_t h, const void *data, size_t size) {
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+static int keep(void *user, const dl_picture *p) {
+    struct kept *kept = user;
+    const size_t pixels = (size_t)p->width * (size_t)p->height;
+    uint64_t h = sum(UINT64_C(0xcbf29ce484222325), p->rgb, 3 * pixels);
+    kept->sums[kept->count++] = sum(h, p->latents, 16 * sizeof *p->latents);
+    return 0;
+}
+
+static struct kept run_with(const char *path, struct thrift thrift, int threads) {
+    static const char *const prompts[] = {"a dog", "a red cat"};
+    dl_context *cx;
+    dl_options options;
+    struct kept kept = {0};
+    assert_int_equal(dl_context_new(&cx), DL_OK);
+    dl_model *model = open_in(cx, path);
+    dl_set_threads(cx, threads);
+    dl_options_init(&options);
+    options.steps = 2;
+    options.width = options.height = 64;
+    options.layers = "1";
+    options.keep_latents = 1;
+    cx->thrift = thrift;
+    assert_int_equal(dl_lens(cx, model, &options, prompts, 2, keep, &kept), DL_OK);
+    assert_int_equal(kept.count, 2);
+    dl_model_close(model);
+    dl_context_free(cx);
+    return kept;
+}
+
+static void measures_change_no_bit(void **state) {
+    static const char *const models[] = {"tests/data/tiny-sd1", "tests/data/tiny-sd2",
+                                         "tests/data/tiny-lcm"};
+    static const struct thrift thrifts[] = {
+        {.give_back = true},
+        {.halves = true},
+        {.strips = 1},
+        {.limit = 1 << 20, .give_back = true, .halves = true, .strips = 3},
+    };
+    (void)state;
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        const struct kept whole = run_with(models[m], (struct thrift){0}, 2);
+        for (size_t i = 0; i < sizeof thrifts / sizeof *thrifts; i++) {
+            const struct kept same = run_with(models[m], thrifts[i], (int)i % 2 + 1);
+            assert_memory_equal(same.sums, whole.sums, sizeof whole.sums);
+        }
+    }
+}
+
+/* ---- the plan and the truth ------------------------------------------------------------------ */
+
+#if defined(__SANITIZE_ADDRESS__) || !defined(__linux__)
+#define TELLS_MEMORY 0 /* a sanitizer's own memory is no part of the plan */
+#else
+#define TELLS_MEMORY 1
+#endif
+
+struct measured {
+    size_t planned, peak, weights;
+    char measures[160];
+};
+
+struct job {
+    const char *layers;
+    size_t limit; /* 0: SIZE_MAX, nothing is done to need less */
+    int steps;
+    size_t seeds;
+    int side;
+};
+
+/* Peak resident memory of this process since it began. */
+static size_t peak_memory(void) {
+    char line[256];
+    unsigned long kilobytes = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %lu", &kilobytes) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kilobytes * 1024;
+}
+
+static int drop(void *user, const dl_picture *picture) {
+    (void)user, (void)picture;
+    return 0;
+}
+
+/* In a process of its own, whose peak is that of the run. */
+static int run_job(const struct job *job, struct measured *out) {
+    static const uint64_t seeds[] = {0, 1, 2, 3};
+    static const char *const prompt = "a dog";
+    dl_context *cx;
+    dl_model *model;
+    dl_options options;
+    dl_plan plan;
+    dl_options_init(&options);
+    options.layers = job->layers;
+    options.steps = job->steps;
+    options.seeds = seeds;
+    options.seed_count = job->seeds;
+    options.width = options.height = job->side;
+    int status = dl_context_new(&cx);
+    if (status == DL_OK)
+        status = dl_set_threads(cx, 1);
+    if (status == DL_OK)
+        status = dl_model_open(cx, mid_size, &model);
+    if (status == DL_OK)
+        status = dl_limit_memory(cx, model, &options, 1, job->limit ? job->limit : SIZE_MAX, &plan);
+    if (status == DL_OK)
+        status = dl_lens(cx, model, &options, &prompt, 1, drop, NULL);
+    out->planned = plan.resident;
+    out->weights = plan.weights;
+    out->peak = peak_memory();
+    memcpy(out->measures, plan.measures, sizeof out->measures);
+    return status;
+}
+
+static struct measured measure(struct job job) {
+    struct measured m = {0};
+    int ends[2], status;
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        status = run_job(&job, &m);
+        _exit(write(ends[1], &m, sizeof m) == sizeof m ? status : DL_FAILED);
+    }
+    assert_true(child > 0);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &m, sizeof m), sizeof m);
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    return m;
+}
+
+static void assert_true_plan(const struct measured *m) {
+    if ((double)m->planned < 0.95 * (double)m->peak || (double)m->planned > 1.05 * (double)m->peak)
+        fail_msg("planned %zu bytes, the peak was %zu (%s)", m->planned, m->peak, m->measures);
+}
+
+static void plan_is_the_truth(void **state) {
+    (void)state;
+    if (!TELLS_MEMORY)
+        skip();
+    const struct measured all = measure((struct job){"-1", 0, 1, 1, 320});
+    assert_true_plan(&all);
+    assert_string_equal(all.measures, "");
+    assert_true(all.weights > (size_t)10 << 20);
+    const struct measured less = measure((struct job){"-1", all.peak * 8 / 10, 1, 1, 320});
+    assert_true_plan(&less);
+    assert_true(less.peak <= all.peak * 8 / 10);
+    assert_true(strlen(less.measures) > 0);
+}
+
+static void memory_does_not_grow_with_the_run(void **state) {
+    (void)state;
+    if (!TELLS_MEMORY)
+        skip();
+    const struct measured small = measure((struct job){"-1", 0, 1, 1, 192});
+    const struct measured large = measure((struct job){"0,4,-1", 0, 2, 2, 192});
+    assert_int_equal(small.planned / 1000000, large.planned / 1000000);
+    assert_true((double)large.peak < 1.02 * (double)small.peak);
+}
+
+/* ---- refusals -------------------------------------------------------------------------------- */
+
+static void too_little_is_refused_with_the_least(void **state) {
+    dl_context *cx;
+    dl_options options;
+    dl_plan plan;
+    size_t least;
+    (void)state;
+    assert_int_equal(dl_context_new(&cx), DL_OK);
+    dl_model *model = open_in(cx, "tests/data/tiny-sd1");
+    dl_options_init(&options);
+    assert_int_equal(dl_limit_memory(cx, model, &options, 1, 1 << 20, &plan), DL_FAILED);
+    const char *number = strstr(dl_message(cx), "at least ");
+    assert_non_null(number);
+    assert_int_equal(sscanf(number, "at least %zu MB", &least), 1);
+    if (TELLS_MEMORY) { /* with that and what the process may have grown by it does */
+        assert_int_equal(
+            dl_limit_memory(cx, model, &options, 1, least * 1000000 + (1 << 20), &plan), DL_OK);
+        assert_true(plan.resident <= least * 1000000 + (1 << 20));
+    }
+    /* absurd sizes are refused, not tried */
+    options.width = options.height = 1 << 14;
+    assert_int_equal(dl_limit_memory(cx, model, &options, 1, 0, NULL), DL_FAILED);
+    assert_int_equal(dl_limit_memory(cx, model, &options, SIZE_MAX, 1 << 30, NULL), DL_FAILED);
+    dl_model_close(model);
+    dl_context_free(cx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(measures_change_no_bit),
+        cmocka_unit_test(plan_is_the_truth),
+        cmocka_unit_test(memory_does_not_grow_with_the_run),
+        cmocka_unit_test(too_little_is_refused_with_the_least),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
