@@ -119,7 +119,7 @@ class Watch:
 
 def run_dlens(program, folder, side, threads, repeats):
     command = [str(program), "bench", "-m", str(folder), "-j", str(threads), "--size",
-               f"{side}x{side}", "--repeats", str(repeats), "--json"]
+               f"{side}x{side}", "--repeats", str(repeats), "--parts", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     watch = Watch(process.pid)
     out, _ = process.communicate()

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct kernels; /* kernels/kernels.h */
+struct op_log;  /* kernels/op_log.h */
 
 enum { MESSAGE_MAX = 2048 };
 
@@ -39,6 +40,7 @@ struct dl_context {
     void *log_user;
     int threads;                   /* at least 1 */
     const struct kernels *kernels; /* never NULL */
+    struct op_log *op_log;         /* takes note of what is planned; NULL: nobody asks */
     char version[96];              /* text of dl_version */
     struct arena arena;            /* activations and scratch of the running forward pass */
     struct paging paging;          /* and its weights' file pages */

@@ -10,6 +10,7 @@
  *
  * B batch   Tq queries   Tk keys   h heads   d head_dim */
 #include "kernels/kernels.h"
+#include "kernels/op_log.h"
 #include "kernels/threads.h"
 
 #include <float.h>
@@ -196,6 +197,7 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
         if (!planning(cx))
             scratch[i] = one;
     }
+    op_note(cx, &(struct op_call){.kind = OP_ATTENTION, .attention = *s});
     if (planning(cx))
         cx->arena.work += work;
     else {

@@ -9,6 +9,7 @@
  *
  * B batch   H, W picture sides   C channels in   N channels out   k side of the window */
 #include "kernels/gemm.h"
+#include "kernels/op_log.h"
 #include "kernels/winograd.h"
 
 struct windows {
@@ -58,6 +59,12 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
                const struct conv_shape *s, const struct epilogue *ep) {
     struct windows v = {.x = x, .shape = *s, .C = w->shape[1]};
     v.k = w->ndim == 4 ? w->shape[2] : 1;
+    op_note(cx, &(struct op_call){.kind = OP_CONV,
+                                  .N = w->shape[0],
+                                  .K = v.C,
+                                  .side = v.k,
+                                  .dtype = w->dtype,
+                                  .conv = *s});
     v.in_H = s->up_H ? s->up_H : s->H;
     v.in_W = s->up_W ? s->up_W : s->W;
     v.out_H = (v.in_H + s->pad_before + s->pad_after - v.k) / s->stride + 1;

@@ -20,6 +20,7 @@
 #include "kernels/gemm.h"
 
 #include "kernels/kernels.h"
+#include "kernels/op_log.h"
 #include "kernels/threads.h"
 
 #include <string.h>
@@ -252,6 +253,12 @@ static void locate_rows(const void *source, size_t first, size_t rows, const flo
 void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w, size_t M,
                const struct epilogue *ep) {
     struct matrix matrix = {x, w->shape[1]};
+    op_note(cx, &(struct op_call){.kind = OP_LINEAR,
+                                  .M = M,
+                                  .N = w->shape[0],
+                                  .K = w->shape[1],
+                                  .side = 1,
+                                  .dtype = w->dtype});
     pages_use(cx, w);
     multiply(cx, &(struct product){.y = y,
                                    .M = M,

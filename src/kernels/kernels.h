@@ -90,6 +90,10 @@ struct kernels {
     /* y (n) = a act(b). */
     void (*gate)(float *y, const float *a, const float *b, size_t n, enum activation act);
 
+    /* `steps` times 12 vectors s = s a + b that do not wait for each other: the processor's peak.
+     * Returns the number of multiply-adds; out: a vector, so that they are not left out. */
+    double (*multiply_adds)(float *out, size_t steps);
+
     /* y (n) = x widened to f32 from F32, F16 or BF16. */
     void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
 };

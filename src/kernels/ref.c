@@ -236,6 +236,22 @@ static void widen(float *y, const void *x, enum dtype dtype, size_t n) {
     tensor_widen(y, &t);
 }
 
+/* ---- peak ------------------------------------------------------------------------------------ */
+
+static double multiply_adds(float *out, size_t steps) {
+    enum { CHAINS = 12 * COLUMNS };
+    float s[CHAINS];
+    for (size_t i = 0; i < CHAINS; i++)
+        s[i] = (float)i;
+    for (size_t k = 0; k < steps; k++)
+        for (size_t i = 0; i < CHAINS; i++)
+            s[i] = s[i] * 0.999f + 1e-3f;
+    for (size_t i = COLUMNS; i < CHAINS; i++)
+        s[i % COLUMNS] += s[i];
+    memcpy(out, s, COLUMNS * sizeof *out);
+    return (double)steps * CHAINS;
+}
+
 const struct kernels kernels_ref = {
     .name = "ref",
     .rows = ROWS,
@@ -256,5 +272,6 @@ const struct kernels kernels_ref = {
     .rms_norm = rms_norm,
     .activate = activate,
     .gate = gate,
+    .multiply_adds = multiply_adds,
     .widen = widen,
 };

@@ -46,17 +46,20 @@ enum {
  * (bench/README.md). */
 static const double INPUT_COST = 150, OUTPUT_COST = 180, WEIGHT_COST = 160, PACK_COST = 55;
 
+/* The 36 positions of V, U and M lie an odd number of cache lines apart: the transforms touch all
+ * of them at once, and even distances would meet in few sets of the first cache. */
 struct grid {
-    size_t down, across, tiles;        /* tiles of an item, of all */
-    size_t tile_blocks, column_blocks; /* the grid of tasks */
-    size_t block;                      /* tiles of the largest */
-    size_t step, steps;                /* channels of a step, number of steps */
-    size_t slots;                      /* rows of V hold as many steps of channels */
+    size_t down, across, tiles;          /* tiles of an item, of all */
+    size_t tile_blocks, column_blocks;   /* the grid of tasks */
+    size_t block;                        /* tiles of the largest */
+    size_t step, steps;                  /* channels of a step, number of steps */
+    size_t slots;                        /* rows of V hold as many steps of channels */
+    size_t V_stride, U_stride, M_stride; /* floats from one slot row, or position, to the next */
 };
 
 /* What one thread needs. */
 struct scratch {
-    float *V;    /* (steps x WINOGRAD_POSITIONS / slots, block tiles, LEFT_STRIDE), see slot */
+    float *V;    /* (steps x WINOGRAD_POSITIONS / slots; block tiles, LEFT_STRIDE), see slot */
     float *raw;  /* (step, TAPS, columns) weights of a step and panel, transposed */
     float *wide; /* (columns, step, TAPS) and widened, where the file has another type */
     float *U;    /* (WINOGRAD_POSITIONS, step, columns) */
@@ -74,6 +77,11 @@ static size_t ceil_div(size_t a, size_t b) {
 
 static size_t min(size_t a, size_t b) {
     return a < b ? a : b;
+}
+
+/* The least odd number of cache lines for n floats, in floats. */
+static size_t odd_lines(size_t n) {
+    return (ceil_div(n, LINE) | 1) * LINE;
 }
 
 bool winograd_pays(size_t out_H, size_t out_W, size_t N, size_t C) {
@@ -110,6 +118,9 @@ static struct grid choose_grid(const struct winograd *p, const struct kernels *k
             }
         }
     g.block = ceil_div(g.tiles, g.tile_blocks);
+    g.V_stride = odd_lines(g.block * LEFT_STRIDE);
+    g.U_stride = odd_lines(g.step * kn->columns);
+    g.M_stride = odd_lines(g.block * kn->columns);
     return g;
 }
 
@@ -119,7 +130,7 @@ static struct grid choose_grid(const struct winograd *p, const struct kernels *k
  * of them side by side as fit, for the register tile wants all rows the same distance apart. */
 static size_t slot(const struct grid *g, size_t step, size_t position) {
     size_t index = step * WINOGRAD_POSITIONS + position;
-    return index / g->slots * g->block * LEFT_STRIDE + index % g->slots * g->step;
+    return index / g->slots * g->V_stride + index % g->slots * g->step;
 }
 
 /* V of the block's tiles, all channels. */
@@ -145,7 +156,8 @@ static void transform_inputs(const struct winograd *p, const struct kernels *kn,
 
 /* U of channels [c, c + n) and the panel of column j. */
 static void transform_weights(const struct winograd *p, const struct kernels *kn,
-                              const struct scratch *s, size_t j, size_t c, size_t n) {
+                              const struct grid *g, const struct scratch *s, size_t j, size_t c,
+                              size_t n) {
     const struct tensor *w = p->weight;
     size_t count = min(kn->columns, p->N - j), row = p->C * TAPS, from = j * row + c * TAPS;
     if (count < kn->columns)
@@ -160,7 +172,7 @@ static void transform_weights(const struct winograd *p, const struct kernels *kn
         kn->transpose(s->raw, kn->columns, NULL, (const float *)w->data + from, row, count,
                       n * TAPS);
     }
-    kn->winograd_weights(s->U, n * kn->columns, s->raw, n);
+    kn->winograd_weights(s->U, g->U_stride, s->raw, n);
 }
 
 /* y of the block's tiles and the panel of column j from their M. */
@@ -173,7 +185,7 @@ static void transform_outputs(const struct winograd *p, const struct kernels *kn
     for (size_t t = 0; t < k->tiles; t++) {
         size_t tile = k->first + t, b = tile / (g->down * g->across);
         size_t i = tile / g->across % g->down * SIDE, x = tile % g->across * SIDE;
-        kn->winograd_output(Y, M + t * kn->columns, g->block * kn->columns);
+        kn->winograd_output(Y, M + t * kn->columns, g->M_stride);
         for (size_t r = 0; r < SIDE && i + r < p->out_H; r++) {
             size_t at = ((b * p->out_H + i + r) * p->out_W + x) * p->N + j;
             kn->finish(p->y + at, p->N, Y + r * SIDE * kn->columns, kn->columns,
@@ -190,8 +202,8 @@ static void multiply_positions(const struct kernels *kn, const struct grid *g,
                                const struct scratch *s, size_t tiles, size_t step, size_t n) {
     size_t rows = ceil_div(tiles, ceil_div(tiles, kn->rows)); /* even register tiles */
     for (size_t q = 0; q < WINOGRAD_POSITIONS; q++) {
-        const float *V = s->V + slot(g, step, q), *U = s->U + q * n * kn->columns;
-        float *M = s->M + q * g->block * kn->columns;
+        const float *V = s->V + slot(g, step, q), *U = s->U + q * g->U_stride;
+        float *M = s->M + q * g->M_stride;
         for (size_t t = 0; t < tiles; t += rows)
             kn->tile[min(rows, tiles - t)](M + t * kn->columns, kn->columns, V + t * LEFT_STRIDE, U,
                                            n, step > 0);
@@ -211,7 +223,7 @@ static void run_block(const struct winograd *p, const struct kernels *kn, const 
     for (size_t j = k.column; j < k.last; j += kn->columns) {
         for (size_t c = 0, step = 0; c < p->C; c += g->step, step++) {
             size_t n = min(g->step, p->C - c);
-            transform_weights(p, kn, s, j, c, n);
+            transform_weights(p, kn, g, s, j, c, n);
             multiply_positions(kn, g, s, k.tiles, step, n);
         }
         transform_outputs(p, kn, g, s->M, &k, j);
@@ -224,11 +236,11 @@ static void take_scratch(dl_context *cx, const struct winograd *p, const struct 
                          struct scratch *s) {
     size_t columns = cx->kernels->columns, weights = g->step * columns;
     bool in_place = p->weight->dtype == DTYPE_F32 && tensor_is_aligned(p->weight);
-    s->V = floats(cx, ceil_div(g->steps * WINOGRAD_POSITIONS, g->slots) * g->block * LEFT_STRIDE);
+    s->V = floats(cx, ceil_div(g->steps * WINOGRAD_POSITIONS, g->slots) * g->V_stride);
     s->raw = floats(cx, weights * TAPS);
     s->wide = in_place ? NULL : floats(cx, weights * TAPS);
-    s->U = floats(cx, WINOGRAD_POSITIONS * weights);
-    s->M = floats(cx, WINOGRAD_POSITIONS * g->block * columns);
+    s->U = floats(cx, WINOGRAD_POSITIONS * g->U_stride);
+    s->M = floats(cx, WINOGRAD_POSITIONS * g->M_stride);
 }
 
 void winograd(dl_context *cx, const struct winograd *p) {

@@ -179,6 +179,9 @@ ok inspect_json_is_json grep -q '^{"path".*}$' out
 status inspect_nothing 3 "" inspect nowhere/model
 status bench 0 "" bench -m "$tiny" --size 64x64 --repeats 1 --json
 ok bench_json grep -q '"unet_step":{"seconds":' out
+ok bench_operations grep -q '"operation":"conv 3x3 2x8x8, 12 <- 12' out
+status bench_parts 0 "" bench -m "$tiny" --size 64x64 --repeats 1 --parts --json
+ok bench_parts_only [ -z "$(grep operation out)" ]
 
 # ---- interruption: what is finished is kept, and the run goes on
 "$dlens" lens "a dog" -m "$tiny" --steps 100 --size 64x64 -q -o stop > out 2> err &
