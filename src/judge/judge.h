@@ -37,6 +37,9 @@ void judge_close(dl_judge *judge); /* NULL is allowed */
 /* P, the length of an embedding. */
 size_t judge_size(const dl_judge *judge);
 
+/* The sides in pixels of the square pictures that the vision tower takes. */
+size_t judge_side(const dl_judge *judge);
+
 /* exp(logit_scale): what cosines are multiplied with before the softmax. */
 double judge_scale(const dl_judge *judge);
 
