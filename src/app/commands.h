@@ -18,6 +18,7 @@ int command_encode(const struct invocation *call);
 int command_tokenize(const struct invocation *call);
 int command_inspect(const struct invocation *call);
 int command_bench(const struct invocation *call);
+int command_score(const struct invocation *call);
 int command_experiment(const struct invocation *call);
 int command_merge(const struct invocation *call);
 

@@ -68,6 +68,15 @@ static const struct command commands[] = {
      "  dlens merge -o whole part-1 part-2 part-3 part-4\n\n"
      "writes whole/index.html and prints its path.",
      command_merge},
+    {"score", CMD_SCORE, "how well pictures and texts match, by a CLIP model", "IMAGE...",
+     "Prints, for every picture (PNG) and every text, the cosine similarity of their\n"
+     "CLIP embeddings and, of several texts, the probability of each if one of them is\n"
+     "right (zero-shot classification).",
+     "  dlens score dog.png --text \"a dog\" \"a cat\" \"nothing\"\n\n"
+     "prints a line for each text. With a CLIP model from Hugging Face:\n\n"
+     "  dlens score *.png --judge clip-vit-base-patch32 --json \\\n"
+     "      --text \"a photo of a dog\" \"a photo of a cat\"",
+     command_score},
     {"bench", CMD_BENCH, "times the parts of a model on this machine", "",
      "Times the text encoder, one guided denoising step and the decoder, beside a\n"
      "large matrix product as the yardstick.",
@@ -79,7 +88,7 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 /* Commands that the interface names and this version does not have yet: told, not taken for
  * prompts. */
-static const char *const planned[] = {"analyse", "compare", "score", "convert"};
+static const char *const planned[] = {"analyse", "compare", "convert"};
 
 static void print_usage(FILE *to) {
     fprintf(to, "dlens: the Diffusion Lens. What does a text-to-image model see in each layer of\n"

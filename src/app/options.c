@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { KIND_FLAG, KIND_TEXT, KIND_PATH, KIND_WHOLE, KIND_NUMBER };
+/* KIND_TEXTS: all words up to the next option. */
+enum kind { KIND_FLAG, KIND_TEXT, KIND_PATH, KIND_WHOLE, KIND_NUMBER, KIND_TEXTS };
 
 /* An option, in the order of the help. An option that means something else to another command has
  * a row for each. */
@@ -33,6 +34,7 @@ enum { APART = 1 << 30 };
 #define CASCADE  "pixel cascades (DeepFloyd IF)"
 #define RESULTS  "results"
 #define RUNNING  "running"
+#define COMPARED "pictures and texts"
 
 /* clang-format off */
 static const struct option table[] = {
@@ -65,6 +67,9 @@ static const struct option table[] = {
     {CASCADE, "stage3", 0, KIND_PATH, "PATH", "folder of the third stage; default a sibling folder by name", AT(stage3), CMD_MODEL, 0, 0},
     {CASCADE, "clean-caption", 0, KIND_FLAG, NULL, "put prompts through DeepFloyd's caption cleaning: no addresses, HTML, file names, doubled signs, ...; default only in lower case and stripped", AT(clean_caption), CMD_PICTURES | CMD_ENCODE | CMD_TOKENIZE, 0, 0},
     {CASCADE, "timesteps", 0, KIND_TEXT, "LIST", "a published list of timesteps in place of --steps (fast27, smart50, super40, ...), or one for each stage: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
+
+    {COMPARED, "text", 0, KIND_TEXTS, "TEXT...", "the texts that every picture is compared with: all words up to the next option; may be repeated", AT(texts), CMD_SCORE | APART, 0, 0},
+    {COMPARED, "judge", 0, KIND_PATH, "DIR", "the folder of a CLIP model in transformers layout, or the name of a bundled model that has a judge; default that of emoji-clip", AT(judge), CMD_SCORE | APART, 0, 0},
 
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default lens-out/SLUG, from the first prompt (SLUG-2, ... where that holds other settings)", AT(output), CMD_LENS | APART, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default experiment-out/NAME (NAME-2, ... where that holds other settings; of a shard NAME-I-of-N)", AT(output), CMD_EXPERIMENT | APART, 0, 0},
@@ -155,6 +160,10 @@ static int set_value(dl_context *cx, const struct option *o, const char *text,
         *(int *)(void *)field = 1;
         return DL_OK;
     }
+    if (o->kind == KIND_TEXTS) {
+        out->texts[out->text_count++] = text;
+        return DL_OK;
+    }
     if (o->kind == KIND_PATH && !text[0])
         return fail(cx, DL_USAGE, "--%s: its value %s is empty", o->name, o->value);
     if (o->kind == KIND_TEXT || o->kind == KIND_PATH) {
@@ -197,7 +206,10 @@ static int parse_long(dl_context *cx, int argc, char *const *argv, int *i, int c
     if (o->kind != KIND_FLAG && !equals && *i + 1 >= argc)
         return fail(cx, DL_USAGE, "--%s: its value %s is missing", o->name, o->value);
     const char *value = equals ? equals + 1 : o->kind == KIND_FLAG ? NULL : argv[++*i];
-    return set_value(cx, o, value, out);
+    DL_TRY(set_value(cx, o, value, out));
+    while (o->kind == KIND_TEXTS && !equals && *i + 1 < argc && argv[*i + 1][0] != '-')
+        DL_TRY(set_value(cx, o, argv[++*i], out));
+    return DL_OK;
 }
 
 /* -x, -xy, -x value, -xvalue. */
@@ -226,6 +238,7 @@ int options_parse(dl_context *cx, int argc, char *const *argv, int first, int co
     out->guidance = -1;
     DL_TRY(allocate(cx, "arguments", (size_t)argc + 1, sizeof *out->arguments,
                     (void **)&out->arguments));
+    DL_TRY(allocate(cx, "arguments", (size_t)argc + 1, sizeof *out->texts, (void **)&out->texts));
     for (int i = first; i < argc; i++) {
         const char *word = argv[i];
         if (only_arguments || word[0] != '-' || !word[1])
@@ -242,7 +255,8 @@ int options_parse(dl_context *cx, int argc, char *const *argv, int first, int co
 
 void options_free(struct options *options) {
     free(options->arguments);
-    options->arguments = NULL;
+    free(options->texts);
+    options->arguments = options->texts = NULL;
 }
 
 /* ---- the command line again ------------------------------------------------------------------ */

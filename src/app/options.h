@@ -14,6 +14,7 @@ enum {
     CMD_BENCH = 1 << 5,
     CMD_EXPERIMENT = 1 << 6,
     CMD_MERGE = 1 << 7,
+    CMD_SCORE = 1 << 9,
     CMD_ALL = (1 << 30) - 1,
     CMD_LISTED = CMD_LENS | CMD_GENERATE, /* pictures of prompts given one by one */
     CMD_PICTURES = CMD_LISTED | CMD_EXPERIMENT,
@@ -37,6 +38,8 @@ struct options {
     int parts;              /* bench without operations */
     const char **arguments; /* what is no option: prompts, a model; owned */
     size_t argument_count;
+    const char **texts; /* --text; owned */
+    size_t text_count;
 };
 
 /* Parses argv[first..argc). `command` is one of the CMD_ bits. DL_USAGE with the option at fault.
