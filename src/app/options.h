@@ -28,7 +28,7 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
 struct options {
     const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise, *latents,
         *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
-        *cache, *shard;
+        *cache, *shard, *judge;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */
     long steps, threads, encoder, repeats, stages, reuse;
