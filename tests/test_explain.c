@@ -268,6 +268,76 @@ static void resumed_without_change(void **state) {
     close_fixture(&f);
 }
 
+static char *read_page(const struct fixture *f) {
+    char *path = path_join(f->folder, "index.html"), *text = NULL;
+    assert_int_equal(file_read(f->cx, DL_FAILED, path, 1 << 24, &text, NULL), DL_OK);
+    free(path);
+    return text;
+}
+
+/* The page shows all four parts, with the words escaped; nothing of the kind without --explain. */
+static void report(void **state) {
+    static const char *const parts[] = {
+        "Where the picture looks at each word", "What each token has become",
+        "The encoder\xE2\x80\x99s own attention", "How alike the layers are", "&lt;b&gt;"};
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, "tiny-sd2", "tests/data/tiny-sd2", "0,-1");
+    f.options.width = f.options.height = 64;
+    strcpy(f.prompt, "<b>");
+    f.run.explain = 0;
+    assert_int_equal(run(&f), 2);
+    char *page = read_page(&f);
+    assert_null(strstr(page, "Other ways of looking"));
+    free(page);
+    f.run.explain = 1;
+    assert_int_equal(run(&f), 2);
+    page = read_page(&f);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        assert_non_null(strstr(page, parts[i]));
+    assert_null(strstr(page, "<b>"));
+    free(page);
+    close_fixture(&f);
+}
+
+/* Damaged files are made again where they do not open, and never harm the page. */
+static void damaged_files(void **state) {
+    enum { SIZE = 1 << 17, ROUNDS = 30 };
+    static unsigned char whole[2][SIZE], damaged[SIZE];
+    static const char *const names[2] = {"explain.safetensors", "seed-7/layer-02.heat.safetensors"};
+    size_t sizes[2];
+    uint64_t random = 77;
+    struct fixture f;
+    char path[2][512];
+    (void)state;
+    open_fixture(&f, "tiny-sd2", "tests/data/tiny-sd2", "2");
+    f.options.width = f.options.height = 64;
+    f.options.steps = 1;
+    assert_int_equal(run(&f), 1);
+    for (int i = 0; i < 2; i++) {
+        path_of(&f, names[i], path[i]);
+        sizes[i] = read_bytes(path[i], (char *)whole[i], SIZE / 2);
+    }
+    f.run.explain = 0; /* the page is made of what is there */
+    for (int round = 0; round < ROUNDS; round++)
+        for (int i = 0; i < 2; i++) {
+            memcpy(damaged, whole[i], sizes[i]);
+            FILE *stream = fopen(path[i], "wb");
+            assert_non_null(stream);
+            /* the header alone, as random bytes of the data only change numbers */
+            const size_t header = sizes[i] < 900 ? sizes[i] : 900;
+            const size_t kept =
+                round % 10 == 0 ? scratch_mutate(&random, damaged, sizes[i]) : sizes[i];
+            if (round % 10)
+                damaged[8 + scratch_random(&random) % (header - 8)] ^=
+                    (unsigned char)(1 + scratch_random(&random) % 255);
+            assert_int_equal(fwrite(damaged, 1, kept, stream), kept);
+            fclose(stream);
+            assert_int_equal(run(&f), 0);
+        }
+    close_fixture(&f);
+}
+
 /* A block that is left out attends to nothing. */
 static void skipped_block(void **state) {
     struct fixture f;
@@ -382,10 +452,16 @@ static void attention_maps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_pytorch_sd1),    cmocka_unit_test(against_pytorch_sd2),
-        cmocka_unit_test(against_pytorch_if),     cmocka_unit_test(resumed_without_change),
-        cmocka_unit_test(skipped_block),          cmocka_unit_test(words_of_tokenizers),
-        cmocka_unit_test(heat_that_does_not_fit), cmocka_unit_test(attention_maps),
+        cmocka_unit_test(against_pytorch_sd1),
+        cmocka_unit_test(against_pytorch_sd2),
+        cmocka_unit_test(against_pytorch_if),
+        cmocka_unit_test(resumed_without_change),
+        cmocka_unit_test(report),
+        cmocka_unit_test(damaged_files),
+        cmocka_unit_test(skipped_block),
+        cmocka_unit_test(words_of_tokenizers),
+        cmocka_unit_test(heat_that_does_not_fit),
+        cmocka_unit_test(attention_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,18 +182,29 @@ int explain_picture(struct explainer *e, uint64_t seed, int layer) {
     const size_t h = s->height / scale, w = s->width / scale;
     const struct cell *cell = grid_find(e->grid, e->prompt, seed, layer);
     float *map = NULL;
-    char *words = print_list(strings(e->words.names, G));
-    int status = words ? allocate(e->cx, "heat maps", G * h * w, sizeof *map, (void **)&map)
-                       : fail_memory(e->cx, "heat maps", 0);
+    int64_t *counts = NULL;
+    char *words = print_list(strings(e->words.names, e->words.count));
+    char *special = print_list(strings(e->words.names + e->words.count, G - e->words.count));
+    int status = words && special
+                     ? allocate(e->cx, "heat maps", G * h * w, sizeof *map, (void **)&map)
+                     : fail_memory(e->cx, "heat maps", 0);
+    if (status == DL_OK)
+        status = allocate(e->cx, "heat maps", G, sizeof *counts, (void **)&counts);
+    for (size_t g = 0; g < G && status == DL_OK; g++)
+        counts[g] = (int64_t)e->words.sizes[g];
     if (status == DL_OK)
         status = heat_finish(e->cx, &e->heat, map, h, w);
     if (status == DL_OK) {
-        const struct tensor tensor = {"heat", DTYPE_F32, 3, {G, h, w}, map};
+        const struct tensor tensors[] = {{"heat", DTYPE_F32, 3, {G, h, w}, map},
+                                         {"tokens", DTYPE_I64, 1, {G}, counts}};
         const char *const metadata[] = {
-            "dlens", DLENS_VERSION, "prompt", e->grid->prompts[e->prompt], "words", words, NULL};
-        status = write_file(e, explain_heat_file(cell->file), &tensor, 1, metadata);
+            "dlens",   DLENS_VERSION, "prompt", e->grid->prompts[e->prompt], "words", words,
+            "special", special,       NULL};
+        status = write_file(e, explain_heat_file(cell->file), tensors, 2, metadata);
     }
     free(map);
+    free(counts);
     cJSON_free(words);
+    cJSON_free(special);
     return status;
 }

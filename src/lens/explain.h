@@ -10,7 +10,8 @@
  *       every token of every layer as a JSON list of lists of lists
  *     P-slug/seed-S/layer-NN.heat.safetensors   the UNet's attention to the words (heat.h):
  *         heat           [G,h,w]
- *       metadata: prompt; words, the G names as a JSON list
+ *         tokens         [G]         i64, how many tokens each group has
+ *       metadata: prompt; words and special, the names of the groups as JSON lists: words first
  *
  * A picture's heat maps are written before the picture, so that what is resumed lacks none.
  *

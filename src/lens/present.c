@@ -2,6 +2,7 @@
 #include "lens/run.h"
 
 #include "base/file.h"
+#include "lens/looks.h"
 #include "out/buffer.h"
 #include "out/html.h"
 #include "out/png.h"
@@ -32,6 +33,7 @@ struct presentation {
     char (*column_labels)[16]; /* (layers) */
     const char **rows, **columns;
     int *layers; /* (layers) */
+    struct looks *looks;
 };
 
 static int load_thumbnails(struct presentation *p) {
@@ -192,8 +194,12 @@ static int report_tokens(struct presentation *p, size_t prompt, const cJSON *ent
         list[i++] = (struct report_token){number_of(token, "id"), piece, framing};
     }
     sheet_name(p->grid, prompt, sheet);
-    *out = (struct report_prompt){p->grid->prompts[prompt], list, count,
-                                  cJSON_IsString(cut) ? cut->valuestring : NULL, sheet};
+    *out = (struct report_prompt){p->grid->prompts[prompt],
+                                  list,
+                                  count,
+                                  cJSON_IsString(cut) ? cut->valuestring : NULL,
+                                  sheet,
+                                  looks_of(p->looks, prompt)};
     return DL_OK;
 }
 
@@ -334,7 +340,10 @@ int present(dl_context *cx, const cJSON *manifest, const struct grid *grid, cons
     for (size_t i = 0; i < grid->prompt_count && status == DL_OK; i++)
         status = write_sheet(&p, i);
     if (status == DL_OK)
+        status = looks_read(cx, grid, folder, p.thumbnails, p.layers, &p.looks);
+    if (status == DL_OK)
         status = write_report(&p);
+    looks_free(p.looks);
     for (size_t i = 0; p.thumbnails && i < grid_count(grid); i++)
         image_free(&p.thumbnails[i]);
     free(p.thumbnails);

@@ -274,17 +274,10 @@ static void put_viewer(struct page *p, size_t prompt, const struct plot *plot) {
 
 static int put_picture(struct page *p, const struct report_cell *cell) {
     struct image small;
-    unsigned char *png;
-    size_t size;
     DL_TRY(image_thumbnail(p->cx, cell->rgb, cell->width, cell->height, p->side, &small));
-    int status = png_encode(p->cx, small.rgb, small.width, small.height, NULL, &png, &size);
-    if (!status) {
-        buffer_format(&p->out, "<img width=\"%d\" height=\"%d\" src=\"data:image/png;base64,",
-                      small.width, small.height);
-        buffer_base64(&p->out, png, size);
-        buffer_text(&p->out, "\"");
-        free(png);
-    }
+    buffer_format(&p->out, "<img width=\"%d\" height=\"%d\" src=\"", small.width, small.height);
+    int status = png_data_uri(p->cx, &p->out, small.rgb, small.width, small.height);
+    buffer_text(&p->out, "\"");
     image_free(&small);
     return status;
 }
@@ -403,6 +396,8 @@ static int put_section(struct page *p, size_t prompt) {
         put_viewer(p, prompt, &plot);
     if (!status)
         status = put_table(p, prompt, &plot);
+    if (!status && p->r->prompts[prompt].look)
+        status = looks_put(p->cx, &p->out, p->r->prompts[prompt].look);
     buffer_text(&p->out, "</section>\n");
     free(y);
     return status;

@@ -4,6 +4,7 @@
 #define DLENS_OUT_HTML_H
 
 #include "out/image.h"
+#include "out/looks.h"
 
 struct report_token {
     int32_t id;
@@ -15,8 +16,9 @@ struct report_prompt {
     const char *text;                  /* UTF-8 */
     const struct report_token *tokens; /* (token_count), may be NULL */
     size_t token_count;
-    const char *cut;   /* the part that did not fit the encoder; NULL: none */
-    const char *sheet; /* path of its contact sheet relative to the page; NULL: none */
+    const char *cut;                /* the part that did not fit the encoder; NULL: none */
+    const char *sheet;              /* path of its contact sheet relative to the page; NULL: none */
+    const struct report_look *look; /* other ways of looking; NULL: none */
 };
 
 struct report_cell {

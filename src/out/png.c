@@ -113,6 +113,16 @@ int png_encode(dl_context *cx, const uint8_t *rgb, int width, int height, const 
     return status;
 }
 
+int png_data_uri(dl_context *cx, struct buffer *out, const uint8_t *rgb, int width, int height) {
+    unsigned char *png;
+    size_t size;
+    DL_TRY(png_encode(cx, rgb, width, height, NULL, &png, &size));
+    buffer_text(out, "data:image/png;base64,");
+    buffer_base64(out, png, size);
+    free(png);
+    return DL_OK;
+}
+
 int png_write(dl_context *cx, const char *path, const uint8_t *rgb, int width, int height,
               const char *const *text) {
     unsigned char *data;

@@ -4,12 +4,16 @@
 #ifndef DLENS_OUT_PNG_H
 #define DLENS_OUT_PNG_H
 
+#include "out/buffer.h"
 #include "out/image.h"
 
 /* *data is freed by the caller with free(). DL_USAGE for impossible sizes, DL_FAILED without
  * memory. */
 int png_encode(dl_context *cx, const uint8_t *rgb, int width, int height, const char *const *text,
                unsigned char **data, size_t *size);
+
+/* Appends data:image/png;base64,... to a page. */
+int png_data_uri(dl_context *cx, struct buffer *out, const uint8_t *rgb, int width, int height);
 
 /* The file is complete or absent. */
 int png_write(dl_context *cx, const char *path, const uint8_t *rgb, int width, int height,
