@@ -65,6 +65,17 @@ static double uniform_f64(struct rng *rng) {
     return (double)bits * (1.0 / 9007199254740992.0); /* 2^-53 */
 }
 
+/* The high half of word * bound; words whose low half would make some results likelier than others
+ * are drawn again (Lemire, ACM TOMACS 29 (2019) 3). */
+uint32_t rng_below(struct rng *rng, uint32_t bound) {
+    uint32_t reject = (UINT32_MAX - bound + 1) % bound; /* 2^32 mod bound */
+    uint64_t product;
+    do
+        product = (uint64_t)next_word(rng) * bound;
+    while ((uint32_t)product < reject);
+    return (uint32_t)(product >> 32);
+}
+
 /* ---- Cephes' elementary functions ---------------------------------------------------------- */
 
 /* c[0] x^(n-1) + ... + c[n-1], by Horner's rule with fused multiply-adds. */

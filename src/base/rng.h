@@ -19,4 +19,8 @@ void rng_seed(struct rng *rng, uint64_t seed);
 /* What torch.randn(count, generator=g) gives next, count >= 1. */
 void rng_normal(struct rng *rng, float *out, size_t count);
 
+/* A whole number in [0, bound), each as likely as the others; bound >= 1. For resampling: it is not
+ * what torch.randint gives. */
+uint32_t rng_below(struct rng *rng, uint32_t bound);
+
 #endif

@@ -1,0 +1,77 @@
+/* A summary as text and as JSON. See summary.h. */
+#include "out/json_writer.h"
+#include "stats/summary.h"
+
+#include <math.h>
+
+/* ---- text --------------------------------------------------------------------------------- */
+
+enum { BAR = 32 };
+
+/* The mean as a bar from 0 to 1 with its interval: ====--#--. */
+static void put_bar(struct buffer *b, const struct layer_summary *s) {
+    buffer_text(b, "  |");
+    for (int i = 0; i < BAR; i++) {
+        const double left = (double)i / BAR, right = (double)(i + 1) / BAR;
+        const bool here = s->mean > left && s->mean <= right;
+        const bool inside = s->low < right && s->high > left;
+        buffer_text(b, here ? "#" : inside ? "-" : s->mean > right ? "=" : " ");
+    }
+    buffer_text(b, "|\n");
+}
+
+static void put_layer(struct buffer *b, const struct layer_summary *s) {
+    buffer_format(b, "  %5d %7zu", s->layer, s->n);
+    if (s->n)
+        buffer_format(b, "  %6.3f  %6.3f to %6.3f %8zu", s->mean, s->low, s->high, s->emerged);
+    else
+        buffer_format(b, "  %6s  %16s %8zu", "-", "-", s->emerged);
+    put_bar(b, s);
+}
+
+void summary_print(struct buffer *b, const struct summary *s) {
+    buffer_utf8(b, s->name);
+    buffer_format(b, "\n  %zu prompts, %zu rows, scores 0 to %g", s->prompts, s->rows, s->scale);
+    if (s->missing)
+        buffer_format(b, "; %zu of %zu cells are no number and left out", s->missing,
+                      s->rows * s->layers);
+    buffer_format(b, "\n  layer  scores    mean   95 %% interval    emerge  |0%*s1|\n", BAR - 2,
+                  "");
+    for (size_t i = 0; i < s->layers; i++)
+        put_layer(b, &s->layer[i]);
+    buffer_format(b, "  emergence of %zu rows: %zu never, %zu unstable", s->complete, s->never,
+                  s->unstable);
+    if (!isnan(s->median_layer))
+        buffer_format(b, "; median layer %g", s->median_layer);
+    buffer_text(b, "\n");
+}
+
+/* ---- JSON --------------------------------------------------------------------------------- */
+
+static void put_layer_json(struct buffer *b, const struct layer_summary *s) {
+    buffer_format(b, "{\"layer\":%d,\"n\":%zu,\"mean\":", s->layer, s->n);
+    write_json_number(b, s->mean);
+    buffer_text(b, ",\"ci95\":[");
+    write_json_number(b, s->low);
+    buffer_text(b, ",");
+    write_json_number(b, s->high);
+    buffer_text(b, "]}");
+}
+
+void summary_json(struct buffer *b, const struct summary *s) {
+    buffer_text(b, "{\"file\":");
+    write_json_string(b, s->name);
+    buffer_format(b, ",\"prompts\":%zu,\"rows\":%zu,\"missing\":%zu,\"layers\":[", s->prompts,
+                  s->rows, s->missing);
+    for (size_t i = 0; i < s->layers; i++) {
+        buffer_text(b, i ? "," : "");
+        put_layer_json(b, &s->layer[i]);
+    }
+    buffer_format(b, "],\"emergence\":{\"n\":%zu,\"never\":%zu,\"unstable\":%zu,\"median_layer\":",
+                  s->complete, s->never, s->unstable);
+    write_json_number(b, s->median_layer);
+    buffer_text(b, ",\"by_layer\":{");
+    for (size_t i = 0; i < s->layers; i++)
+        buffer_format(b, "%s\"%d\":%zu", i ? "," : "", s->layer[i].layer, s->layer[i].emerged);
+    buffer_text(b, "}}}");
+}
