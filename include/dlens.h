@@ -289,9 +289,12 @@ DL_API int dl_picture_write(dl_context *cx, const dl_model *model, const dl_opti
 
 /* A lens over a prompt set, annotated: what the program's `experiment` does. */
 typedef struct dl_experiment {
-    const char *prompts; /* a CSV file with a column `prompt`, or the name of a built-in set */
-    int shard, shards;   /* makes the shard-th (from 1) of so many equal parts; 0, 0: everything */
-    dl_run run;          /* folder NULL: experiment-out/NAME; latents_file must be NULL */
+    const char *prompts;   /* a CSV file with a column `prompt`, or the name of a built-in set */
+    const char *judge;     /* folder of the CLIP model that annotates, or a bundled model's name;
+                              NULL: the default one; "none": no annotation */
+    const char *questions; /* which are asked, joined by commas; NULL: all that the columns allow */
+    int shard, shards;     /* makes the shard-th (from 1) of so many equal parts; 0, 0: all */
+    dl_run run;            /* folder NULL: experiment-out/NAME; latents_file must be NULL */
 } dl_experiment;
 
 /* Where options->layers is NULL, every fourth layer and the last (of some built-in sets all); where

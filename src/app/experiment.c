@@ -34,7 +34,7 @@ static int run_experiment(const struct invocation *call, dl_model *model, dl_exp
     struct console_progress progress;
     dl_run_result result = {0};
     if (!o->layers)
-        inputs->options.layers = NULL; /* the set's own */
+        inputs->options.layers = NULL;     /* the set's own */
     if (!o->seed_list && !o->seed_count) { /* the paper's */
         inputs->options.seeds = NULL;
         inputs->options.seed_count = 0;
@@ -51,7 +51,11 @@ static int run_experiment(const struct invocation *call, dl_model *model, dl_exp
 
 int command_experiment(const struct invocation *call) {
     const struct options *o = call->options;
-    dl_experiment experiment = {.run = {.folder = o->output, .overwrite = o->overwrite}};
+    dl_experiment experiment = {
+        .judge = o->judge,
+        .questions = o->questions,
+        .run = {.folder = o->output, .overwrite = o->overwrite},
+    };
     struct inputs inputs = {.seeds = NULL};
     dl_model *model = NULL;
     char **words = NULL;

@@ -32,6 +32,7 @@ enum { APART = 1 << 30 };
 #define LOOK     "layers and ablations"
 #define SAMPLING "sampling"
 #define CASCADE  "pixel cascades (DeepFloyd IF)"
+#define STATS    "statistics"
 #define RESULTS  "results"
 #define RUNNING  "running"
 #define COMPARED "pictures and texts"
@@ -68,6 +69,11 @@ static const struct option table[] = {
     {CASCADE, "clean-caption", 0, KIND_FLAG, NULL, "put prompts through DeepFloyd's caption cleaning: no addresses, HTML, file names, doubled signs, ...; default only in lower case and stripped", AT(clean_caption), CMD_PICTURES | CMD_ENCODE | CMD_TOKENIZE, 0, 0},
     {CASCADE, "timesteps", 0, KIND_TEXT, "LIST", "a published list of timesteps in place of --steps (fast27, smart50, super40, ...), or one for each stage: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
 
+    {STATS, "scale", 0, KIND_TEXT, "S[,S...]", "the highest score, where the lowest is 0: one for all annotation files, or one for each; default 1", AT(scale), CMD_ANALYSE, 0, 0},
+    {STATS, "seed", 's', KIND_TEXT, "N", "the seed of the resampling for intervals; default 0", AT(seed_list), CMD_ANALYSE, 0, 0},
+    {STATS, "agree", 0, KIND_FLAG, NULL, "how far every two files agree, layer by layer, on rows of the same prompt and seed: percent agreement, Cohen's kappa", AT(agree), CMD_ANALYSE, 0, 0},
+    {STATS, "compare", 0, KIND_TEXT, "NAME", "one of the paper's comparisons: complexity, binding, natural, common, coarse or order, as told above", AT(compare), CMD_ANALYSE, 0, 0},
+
     {COMPARED, "text", 0, KIND_TEXTS, "TEXT...", "the texts that every picture is compared with: all words up to the next option; may be repeated", AT(texts), CMD_SCORE | APART, 0, 0},
     {COMPARED, "judge", 0, KIND_PATH, "DIR", "the folder of a CLIP model in transformers layout, or the name of a bundled model that has a judge; default that of emoji-clip", AT(judge), CMD_SCORE | APART, 0, 0},
 
@@ -80,6 +86,8 @@ static const struct option table[] = {
     {RESULTS, "latents", 0, KIND_PATH, "FILE", "also write the final latents, layer.N.seed.S (of several prompts prompt.P.layer.N.seed.S), to this safetensors file", AT(latents), CMD_LISTED, 0, 0},
     {RESULTS, "show", 0, KIND_FLAG, NULL, "draw the pictures in the terminal", AT(show), CMD_LISTED | APART, 0, 0},
     {RESULTS, "tensors", 0, KIND_FLAG, NULL, "list every tensor", AT(tensors), CMD_INSPECT, 0, 0},
+    {RESULTS, "judge", 0, KIND_PATH, "DIR", "the CLIP model that annotates, in transformers layout; none: no annotation; default that of the bundled model, which knows nothing but its small world", AT(judge), CMD_EXPERIMENT, 0, 0},
+    {RESULTS, "questions", 0, KIND_TEXT, "LIST", "which questions are asked, joined by commas; default all that the set's columns allow", AT(questions), CMD_EXPERIMENT, 0, 0},
     {RESULTS, "list", 0, KIND_FLAG, NULL, "list the built-in prompt sets", AT(list), CMD_EXPERIMENT | APART, 0, 0},
     {RESULTS, "json", 0, KIND_FLAG, NULL, "the result as one JSON object on standard output", AT(json), CMD_ALL | APART, 0, 0},
 

@@ -14,6 +14,7 @@ enum {
     CMD_BENCH = 1 << 5,
     CMD_EXPERIMENT = 1 << 6,
     CMD_MERGE = 1 << 7,
+    CMD_ANALYSE = 1 << 8,
     CMD_SCORE = 1 << 9,
     CMD_ALL = (1 << 30) - 1,
     CMD_LISTED = CMD_LENS | CMD_GENERATE, /* pictures of prompts given one by one */
@@ -28,13 +29,13 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
 struct options {
     const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise, *latents,
         *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
-        *cache, *shard, *judge;
+        *cache, *shard, *judge, *questions, *scale, *compare;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */
     long steps, threads, encoder, repeats, stages, reuse;
     double guidance, eta; /* guidance -1: not given */
-    int clean_caption, native, explain, json, quiet, verbose, no_color, overwrite, show, tensors,
-        list, help;
+    int clean_caption, native, explain, json, quiet, verbose, no_color, overwrite, show, tensors, list,
+        agree, help;
     int parts;              /* bench without operations */
     const char **arguments; /* what is no option: prompts, a model; owned */
     size_t argument_count;

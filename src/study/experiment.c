@@ -2,11 +2,15 @@
 #include "study/experiment.h"
 
 #include "base/file.h"
-#include "study/prompts.h"
+#include "base/json.h"
+#include "study/annotate.h"
+#include "study/answers.h"
 
+#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *const experiment_files[] = {"prompts.csv", "experiment.json", "annotations", NULL};
 
@@ -15,6 +19,8 @@ struct experiment {
     const dl_options *options;
     const dl_experiment *how;
     struct prompt_set set;
+    struct questions questions;
+    dl_judge *judge; /* NULL: nobody annotates */
 };
 
 static int write_table(struct experiment *e, const char *folder) {
@@ -29,14 +35,146 @@ static int write_table(struct experiment *e, const char *folder) {
     return status;
 }
 
+/* ---- experiment.json ------------------------------------------------------------------------- */
+
+static cJSON *columns_json(const struct prompt_set *set) {
+    cJSON *list = cJSON_CreateArray();
+    for (size_t c = 0; c < set->table.columns; c++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "name", csv_header(&set->table, c));
+        cJSON_AddStringToObject(o, "kind", column_kind_name(column_kind(set, c)));
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+static cJSON *questions_json(const struct questions *questions) {
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < questions->count; i++) {
+        const struct question *q = &questions->items[i];
+        char chance[32];
+        cJSON *o = cJSON_CreateObject();
+        snprintf(chance, sizeof chance, "%.6f", q->chance);
+        cJSON_AddStringToObject(o, "name", q->name);
+        cJSON_AddStringToObject(o, "wording", q->wording);
+        cJSON_AddNumberToObject(o, "asked", (double)q->asked);
+        cJSON_AddItemToObject(o, "chance", cJSON_CreateRaw(chance));
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+/* The judge as it was named, not where it was found: the same on every machine. */
+static cJSON *judge_json(const struct experiment *e) {
+    char scale[32];
+    if (!e->judge)
+        return cJSON_CreateNull();
+    cJSON *o = cJSON_CreateObject();
+    snprintf(scale, sizeof scale, "%.6g", judge_scale(e->judge));
+    cJSON_AddItemToObject(o, "path", json_text(e->how->judge ? e->how->judge : "default"));
+    cJSON_AddNumberToObject(o, "size", (double)judge_size(e->judge));
+    cJSON_AddItemToObject(o, "scale", cJSON_CreateRaw(scale));
+    cJSON_AddNumberToObject(o, "noise_pictures", NOISE_PICTURES);
+    return o;
+}
+
+/* Tables of questions that an earlier annotation of this folder asked, and this one does not. */
+static void remove_old_tables(struct experiment *e, const char *folder, const char *path) {
+    enum { FACTS_MAX = 1 << 24 };
+    cJSON *old = NULL;
+    const cJSON *question;
+    if (!file_exists(path) || json_read(e->cx, path, FACTS_MAX, &old) != DL_OK)
+        return;
+    cJSON_ArrayForEach(question, cJSON_GetObjectItemCaseSensitive(old, "questions")) {
+        const cJSON *name = cJSON_GetObjectItemCaseSensitive(question, "name");
+        bool asked = !cJSON_IsString(name) || strchr(name->valuestring, '/');
+        for (size_t i = 0; !asked && i < e->questions.count; i++)
+            asked = strcmp(e->questions.items[i].name, name->valuestring) == 0;
+        for (enum answer_table t = TABLE_SCORE; !asked && t < TABLE_KINDS; t++) {
+            char *file = answer_file(t, name->valuestring);
+            char *table = file ? path_join(folder, file) : NULL;
+            if (table)
+                unlink(table);
+            free(table);
+            free(file);
+        }
+    }
+    cJSON_Delete(old);
+}
+
+static int write_facts(struct experiment *e, const char *folder) {
+    char *path = path_join(folder, "experiment.json"), *text = NULL;
+    cJSON *o = cJSON_CreateObject();
+    if (path)
+        remove_old_tables(e, folder, path);
+    cJSON_AddNumberToObject(o, "schema", 1);
+    cJSON_AddStringToObject(o, "name", e->set.name);
+    cJSON_AddItemToObject(o, "columns", columns_json(&e->set));
+    cJSON_AddItemToObject(o, "judge", judge_json(e));
+    cJSON_AddItemToObject(o, "questions", questions_json(&e->questions));
+    text = cJSON_Print(o);
+    int status = path && text ? file_write(e->cx, path, text, strlen(text))
+                              : fail_memory(e->cx, "experiment.json", 0);
+    cJSON_free(text);
+    cJSON_Delete(o);
+    free(path);
+    return status;
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
 /* The last step of a run: what an experiment has beside the pictures. A shard gets no report: it is
  * no result by itself. */
 static int finish(void *user, const struct run_folder *folder) {
     struct experiment *e = user;
     DL_TRY(write_table(e, folder->path));
-    if (e->how->shards)
+    DL_TRY(write_facts(e, folder->path));
+    int status = DL_OK;
+    if (e->judge && !folder->stopped)
+        status = annotate(e->cx, e->judge, &e->questions, &e->set, folder, e->options->progress,
+                          e->options->progress_user);
+    if (e->how->shards || (status != DL_OK && status != DL_CANCELLED))
+        return status;
+    const int presented = present(e->cx, folder->manifest, folder->grid, folder->path);
+    return status ? status : presented;
+}
+
+/* The judge that is bundled knows the bundled models' world only. */
+static void warn_of_judge(struct experiment *e, const dl_model *model) {
+    size_t end = strlen(model->path);
+    while (end && model->path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start && model->path[start - 1] != '/')
+        start--;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(end - start < 60 ? end - start : 60),
+             model->path + start);
+    char *bundled = bundled_model(name);
+    if (!bundled)
+        tell(e->cx, DL_LOG_WARNING,
+             "--judge: not given; the bundled judge knows the bundled models' pictures only, and "
+             "its "
+             "answers about this model's mean little");
+    free(bundled);
+}
+
+/* The judge is opened and the questions are made before work begins, so that what is wrong with
+ * them is told at once. */
+static int prepare_annotation(struct experiment *e, const dl_model *model) {
+    char *dir = NULL;
+    if (e->how->judge && strcmp(e->how->judge, "none") == 0)
         return DL_OK;
-    return present(e->cx, folder->manifest, folder->grid, folder->path);
+    DL_TRY(questions_make(e->cx, &e->set, e->how->questions, &e->questions));
+    if (!e->questions.count)
+        return DL_OK;
+    if (!e->how->judge)
+        warn_of_judge(e, model);
+    int status = judge_locate(e->cx, e->how->judge, &dir);
+    if (status == DL_OK)
+        status = judge_open(e->cx, dir, &e->judge);
+    free(dir);
+    return status;
 }
 
 static int check_shard(dl_context *cx, const dl_experiment *how) {
@@ -55,42 +193,56 @@ static void name_folder(const struct experiment *e, char out[128]) {
         snprintf(out + n, 128 - (size_t)n, "-%d-of-%d", e->how->shard, e->how->shards);
 }
 
+/* Options that nobody has said are the paper's. */
+static void choose_options(const struct experiment *e, dl_options *options) {
+    static const uint64_t seeds[] = {0, 1, 2, 3};
+    if (!options->layers)
+        options->layers = e->set.layers;
+    if (!options->seeds) {
+        options->seeds = seeds;
+        options->seed_count = sizeof seeds / sizeof seeds[0];
+    }
+}
+
+static int run(struct experiment *e, const dl_model *model, dl_run_result *result) {
+    dl_options options = *e->options;
+    char base[128];
+    if (e->set.skipped)
+        tell(e->cx, DL_LOG_WARNING, "%s: %zu rows without a prompt are left out", e->how->prompts,
+             e->set.skipped);
+    choose_options(e, &options);
+    name_folder(e, base);
+    const struct run_plan plan = {
+        .base = base,
+        .shard = (size_t)e->how->shard,
+        .shards = (size_t)e->how->shards,
+        .times_apart = true,
+        .own_files = experiment_files,
+        .finish = finish,
+        .user = e,
+    };
+    int status =
+        lens_run(e->cx, model, &options, e->set.prompts, e->set.count, &e->how->run, &plan, result);
+    if (e->how->shards) { /* the page was not made */
+        free(result->report);
+        result->report = NULL;
+    }
+    return status;
+}
+
 int experiment_run(dl_context *cx, const dl_model *model, const dl_options *options,
                    const dl_experiment *how, dl_run_result *result) {
-    static const uint64_t seeds[] = {0, 1, 2, 3}; /* as in the paper */
     struct experiment e = {.cx = cx, .options = options, .how = how};
-    dl_options chosen = *options;
-    char base[128];
     memset(result, 0, sizeof *result);
     int status = check_shard(cx, how);
     if (status == DL_OK)
         status = prompt_set_read(cx, how->prompts, &e.set);
-    if (status == DL_OK) {
-        if (e.set.skipped)
-            tell(cx, DL_LOG_WARNING, "%s: %zu rows without a prompt are left out", how->prompts,
-                 e.set.skipped);
-        if (!chosen.layers)
-            chosen.layers = e.set.layers;
-        if (!chosen.seeds) {
-            chosen.seeds = seeds;
-            chosen.seed_count = sizeof seeds / sizeof seeds[0];
-        }
-        name_folder(&e, base);
-        const struct run_plan plan = {
-            .base = base,
-            .shard = (size_t)how->shard,
-            .shards = (size_t)how->shards,
-            .times_apart = true,
-            .own_files = experiment_files,
-            .finish = finish,
-            .user = &e,
-        };
-        status = lens_run(cx, model, &chosen, e.set.prompts, e.set.count, &how->run, &plan, result);
-    }
-    if (result->report && how->shards) {
-        free(result->report);
-        result->report = NULL;
-    }
+    if (status == DL_OK)
+        status = prepare_annotation(&e, model);
+    if (status == DL_OK)
+        status = run(&e, model, result);
+    judge_close(e.judge);
+    questions_free(&e.questions);
     prompt_set_free(&e.set);
     return status;
 }

@@ -6,9 +6,13 @@
 #include "study/experiment.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "lens/record.h"
+#include "study/answers.h"
+#include "study/embeddings.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +156,125 @@ static int copy_common(struct merge *m, const char *name) {
     return status == DL_OK ? copy_file(m->cx, m->parts[0].folder, m->folder, name) : status;
 }
 
+/* ---- annotations ----------------------------------------------------------------------------- */
+
+static int not_annotated(struct merge *m, size_t part) {
+    return fail(m->cx, DL_FAILED, "%s: is not annotated to its end; run this shard again",
+                m->parts[part].folder);
+}
+
+/* The text of a united table: header and rows as they stand, every row by its cells. */
+static int write_united(struct merge *m, enum answer_table table, const char *question,
+                        const struct csv *csv) {
+    struct buffer text = {0};
+    for (size_t row = 0; row <= csv->rows; row++)
+        csv_row(&text, (const char *const *)&csv->cells[row * csv->columns], csv->columns);
+    int status = answer_write(m->cx, m->folder, table, question, &text);
+    buffer_free(&text);
+    return status;
+}
+
+/* One table from all parts. `tables` (parts) is scratch. */
+static int unite_table(struct merge *m, enum answer_table table, const char *question,
+                       struct csv *tables) {
+    char *name = answer_file(table, question);
+    int status = name ? DL_OK : fail_memory(m->cx, question, 0);
+    memset(tables, 0, m->count * sizeof *tables);
+    for (size_t i = 0; i < m->count && status == DL_OK; i++) {
+        char *path = path_join(m->parts[i].folder, name);
+        status = !path               ? fail_memory(m->cx, name, 0)
+                 : file_exists(path) ? csv_read(m->cx, path, &tables[i])
+                                     : not_annotated(m, i);
+        if (status == DL_OK && i > 0)
+            status = answer_unite(m->cx, path, &tables[0], &tables[i]);
+        free(path);
+    }
+    const struct csv *whole = &tables[0];
+    for (size_t i = 0; status == DL_OK && i < (whole->rows + 1) * whole->columns; i++)
+        if (!whole->cells[i][0])
+            status =
+                fail(m->cx, DL_FAILED, "%s:%zu: no part has an answer here; run its shard again",
+                     name, whole->lines[i / whole->columns]);
+    if (status == DL_OK)
+        status = write_united(m, table, question, whole);
+    for (size_t i = 0; i < m->count; i++)
+        csv_free(&tables[i]);
+    free(name);
+    return status;
+}
+
+/* What every part knows: it is taken from the first. */
+static int copy_noise(struct merge *m, const char *question) {
+    char *name = answer_file(TABLE_NOISE, question);
+    int status = name ? copy_file(m->cx, m->parts[0].folder, m->folder, name)
+                      : fail_memory(m->cx, question, 0);
+    free(name);
+    return status;
+}
+
+static int unite_embeddings(struct merge *m) {
+    struct embeddings whole = {0}, part = {0};
+    char identity[16];
+    int status = DL_OK;
+    manifest_identity(m->manifest, identity);
+    for (size_t i = 0; i < m->count && status == DL_OK; i++) {
+        struct embeddings *into = i ? &part : &whole;
+        bool found;
+        status = embeddings_read(m->cx, m->parts[i].folder, identity, &m->grid, into, &found);
+        if (status == DL_OK && !found)
+            status = not_annotated(m, i);
+        if (status == DL_OK && i)
+            status = embeddings_unite(m->cx, m->parts[i].folder, &whole, &part);
+        embeddings_free(&part);
+    }
+    for (size_t i = 0; status == DL_OK && i < grid_count(&m->grid); i++)
+        if (isnan(whole.image[i * whole.size]))
+            status = fail(m->cx, DL_FAILED, "%s: no part has annotated it; run its shard again",
+                          m->grid.cells[i].file);
+    if (status == DL_OK)
+        status = embeddings_write(m->cx, m->folder, identity, &whole);
+    embeddings_free(&whole);
+    return status;
+}
+
+static int unite_question(struct merge *m, const cJSON *question, struct csv *tables) {
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(question, "name");
+    if (!cJSON_IsString(name) || !name->valuestring[0] || strchr(name->valuestring, '/'))
+        return fail(m->cx, DL_USAGE, "%s/experiment.json: a question has no name",
+                    m->parts[0].folder);
+    for (enum answer_table t = TABLE_SCORE; t < TABLE_NOISE; t++)
+        DL_TRY(unite_table(m, t, name->valuestring, tables));
+    return copy_noise(m, name->valuestring);
+}
+
+/* The tables of all questions that experiment.json lists, if a judge was asked. */
+static int unite_annotations(struct merge *m) {
+    enum { FACTS_MAX = 1 << 24 };
+    struct csv *tables = NULL;
+    char *path = path_join(m->folder, "experiment.json");
+    cJSON *facts = NULL;
+    const cJSON *question;
+    int status =
+        path ? json_read(m->cx, path, FACTS_MAX, &facts) : fail_memory(m->cx, "experiment.json", 0);
+    const bool judged = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(facts, "judge"));
+    if (status == DL_OK)
+        status = allocate(m->cx, "tables", m->count, sizeof *tables, (void **)&tables);
+    if (status == DL_OK && judged)
+        status = unite_embeddings(m);
+    cJSON_ArrayForEach(question, cJSON_GetObjectItemCaseSensitive(facts, "questions")) {
+        if (status == DL_OK && judged)
+            status = unite_question(m, question, tables);
+    }
+    if (status == DL_OK && judged)
+        status = reliability_write(m->cx, m->folder);
+    cJSON_Delete(facts);
+    free(tables);
+    free(path);
+    return status;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
 static int begin(struct merge *m, const char *const *folders) {
     DL_TRY(allocate(m->cx, "parts", m->count, sizeof *m->parts, (void **)&m->parts));
     DL_TRY(open_parts(m, folders));
@@ -172,6 +295,8 @@ static int finish(struct merge *m) {
     DL_TRY(manifest_write(m->cx, m->manifest, &m->grid, m->folder));
     DL_TRY(copy_pictures(m));
     DL_TRY(copy_common(m, "prompts.csv"));
+    DL_TRY(copy_common(m, "experiment.json"));
+    DL_TRY(unite_annotations(m));
     DL_TRY(manifest_write(m->cx, m->manifest, &m->grid, m->folder));
     return present(m->cx, m->manifest, &m->grid, m->folder);
 }
