@@ -167,13 +167,13 @@ struct pictures {
     dl_context *cx;
     dl_model *model;
     dl_options options;
-    size_t count, denoised, stop; /* steps that were made; pictures after which to stop */
-    unsigned left_out;            /* of eight pictures in a row those with a bit are left out */
+    size_t count, made, stop; /* made: not copied; stop: after so many */
+    unsigned left_out;        /* of eight pictures in a row those with a bit are left out */
     struct picture items[PICTURES_MAX];
 };
 
-static int count_steps(void *user, const dl_progress *progress) {
-    ((struct pictures *)user)->denoised += strcmp(progress->stage, "denoise") == 0;
+static int count_made(void *user, const dl_progress *progress) {
+    ((struct pictures *)user)->made += strcmp(progress->stage, "decode") == 0;
     return 0;
 }
 
@@ -211,7 +211,7 @@ static void pictures_begin(struct pictures *p) {
     p->options.seeds = seeds;
     p->options.seed_count = 2;
     p->options.keep_latents = 1;
-    p->options.progress = count_steps;
+    p->options.progress = count_made;
     p->options.progress_user = p;
 }
 
@@ -241,7 +241,7 @@ static void expect_alone(const struct pictures *p, const struct picture *it,
     alone.options.seed_count = 1;
     assert_int_equal(make(&alone, &prompts[it->prompt], 1), DL_OK);
     assert_int_equal(alone.count, 1);
-    assert_int_equal(alone.denoised, STEPS);
+    assert_int_equal(alone.made, 1);
     assert_memory_equal(alone.items[0].rgb, it->rgb, sizeof it->rgb);
     assert_memory_equal(alone.items[0].latents, it->latents, sizeof it->latents);
     pictures_end(&alone);
@@ -266,7 +266,7 @@ static void twins_are_made_once(void **state) {
     p.options.native = 1;
     assert_int_equal(make(&p, prompts, PROMPTS), DL_OK);
     assert_int_equal(p.count, PROMPTS * 2 * (layers + 1));
-    assert_int_equal(p.denoised, STEPS * 2 * 2 * layers);
+    assert_int_equal(p.made, 2 * 2 * layers);
     expect_all_alone(&p, prompts);
     pictures_end(&p);
 
@@ -275,7 +275,7 @@ static void twins_are_made_once(void **state) {
     p.options.skip_layers = "2";
     assert_int_equal(make(&p, prompts, PROMPTS), DL_OK);
     assert_int_equal(p.count, PROMPTS * 2 * (layers + 1));
-    assert_int_equal(p.denoised, STEPS * 2 * 2 * layers); /* 2 is as 1, the control is another */
+    assert_int_equal(p.made, 2 * 2 * layers); /* 2 is as 1, the control is another */
     expect_all_alone(&p, prompts);
     pictures_end(&p);
 
@@ -283,7 +283,7 @@ static void twins_are_made_once(void **state) {
     p.options.native = 1;
     p.options.norm = DL_NORM_NONE; /* nor is the control like the last layer */
     assert_int_equal(make(&p, prompts, 1), DL_OK);
-    assert_int_equal(p.denoised, STEPS * 2 * (layers + 1));
+    assert_int_equal(p.made, 2 * (layers + 1));
     expect_all_alone(&p, prompts);
     pictures_end(&p);
 }

@@ -12,13 +12,16 @@ static size_t outputs_of(const struct denoise_job *job) {
     return job->outputs ? job->outputs : job->sampling->n;
 }
 
-/* out (m) = classifier-free guidance of the two halves in out (2,m): the first n values are guided,
- * what comes behind (a learned variance) is the positive half's. */
-static void guide(float *out, size_t n, size_t m, float scale) {
-    const float *negative = out, *positive = out + m;
+static size_t pictures_of(const struct denoise_job *job) {
+    return job->pictures ? job->pictures : 1;
+}
+
+/* negative (m) becomes classifier-free guidance of both: the first n values are guided, what comes
+ * behind (a learned variance) is the positive half's. */
+static void guide(float *negative, const float *positive, size_t n, size_t m, float scale) {
     for (size_t k = 0; k < n; k++)
-        out[k] = negative[k] + scale * (positive[k] - negative[k]);
-    memcpy(out + n, positive + n, (m - n) * sizeof *out);
+        negative[k] = negative[k] + scale * (positive[k] - negative[k]);
+    memcpy(negative + n, positive + n, (m - n) * sizeof *negative);
 }
 
 /* True if `first` knows what the negative half predicts for this input. */
@@ -35,44 +38,75 @@ static void keep(struct first_prediction *first, const float *input, size_t n, c
     first->there = true;
 }
 
-/* out (2,m) of both halves at step i, each asked about once at most, together or, to need less
- * memory, one after another. */
-static void predict_both(dl_context *cx, const struct denoise_job *job, size_t i, float *out,
-                         const float *input) {
-    const size_t n = job->sampling->n, m = outputs_of(job);
-    struct first_prediction *first = i == 0 ? job->shared : NULL;
-    struct denoise_call call = {0, 2, i, job->sampling->timesteps[i]};
-
-    if (!planning(cx) && (job->halves_equal || known(first, input, n))) {
-        call.first = call.count = 1;
-        job->predict(cx, job->predict_user, out + m, input, &call);
-        memcpy(out, job->halves_equal ? out + m : first->out, m * sizeof *out);
-        return;
-    }
-    call.count = cx->thrift.halves ? 1 : 2;
-    for (; call.first < 2; call.first += call.count)
-        job->predict(cx, job->predict_user, out + call.first * m, input, &call);
-    if (!planning(cx))
-        keep(first, input, n, out, m);
+static void ask(dl_context *cx, const struct denoise_job *job, float *out, const float *input,
+                struct denoise_call call, size_t first, size_t count) {
+    call.first = first;
+    call.count = count;
+    job->predict(cx, job->predict_user, out + first * outputs_of(job), input, &call);
 }
 
-/* One step of one picture; in plan mode its allocations alone. */
+/* out (2,K,m) of both halves, of one sample: the negative half is asked about once at most. */
+static void predict_one_sample(dl_context *cx, const struct denoise_job *job, float *out,
+                               const float *input, struct denoise_call call) {
+    const size_t K = pictures_of(job), n = job->sampling->n, m = outputs_of(job);
+    struct first_prediction *first = call.step == 0 ? job->shared : NULL;
+    float *negative = out + (K - 1) * m; /* the one beside the positive ones */
+
+    call.samples = 1;
+    if (job->halves_equal || known(first, input, n)) {
+        ask(cx, job, out, input, call, K, K);
+        memcpy(negative, job->halves_equal ? out + K * m : first->out, m * sizeof *out);
+    } else {
+        ask(cx, job, out, input, call, K - 1, K + 1);
+        keep(first, input, n, negative, m);
+    }
+    for (size_t k = 0; k + 1 < K; k++)
+        memcpy(out + k * m, negative, m * sizeof *out);
+}
+
+/* True if all pictures are given the same. */
+static bool alike(const float *input, size_t K, size_t n) {
+    for (size_t k = 1; k < K; k++)
+        if (memcmp(input, input + k * n, n * sizeof *input) != 0)
+            return false;
+    return true;
+}
+
+/* out (2,K,m) of both halves: together, or one after another to need less memory. */
+static void predict_both(dl_context *cx, const struct denoise_job *job, float *out,
+                         const float *input, struct denoise_call call) {
+    const size_t K = pictures_of(job), n = job->sampling->n;
+    const bool together = !cx->thrift.halves;
+
+    if (!planning(cx) && alike(input, K, n) &&
+        (job->halves_equal ||
+         (!job->stateful && (together || (call.step == 0 && known(job->shared, input, n)))))) {
+        predict_one_sample(cx, job, out, input, call);
+        return;
+    }
+    ask(cx, job, out, input, call, 0, together ? 2 * K : K);
+    if (!together)
+        ask(cx, job, out, input, call, K, K);
+}
+
+/* One step of all pictures; in plan mode its allocations alone. */
 static void run_step(dl_context *cx, const struct denoise_job *job, size_t i) {
-    struct sampling *s = job->sampling;
-    const size_t mark = arena_mark(cx), n = s->n, m = outputs_of(job);
+    const size_t K = pictures_of(job), n = job->sampling->n, m = outputs_of(job);
+    const struct denoise_call call = {
+        .samples = K, .step = i, .timestep = job->sampling->timesteps[i]};
+    const size_t mark = arena_mark(cx);
     const bool guided = denoise_guided(job);
-    float *input = floats(cx, n), *out = floats(cx, (guided ? 2 : 1) * m);
-    if (!planning(cx))
-        sampling_scale_input(s, i, input, job->latents);
+    float *input = floats(cx, K * n), *out = floats(cx, (guided ? 2 : 1) * K * m);
+    for (size_t k = 0; k < K && !planning(cx); k++)
+        sampling_scale_input(&job->sampling[k], i, input + k * n, job->latents + k * n);
     if (guided)
-        predict_both(cx, job, i, out, input);
+        predict_both(cx, job, out, input, call);
     else
-        job->predict(cx, job->predict_user, out, input,
-                     &(struct denoise_call){0, 1, i, s->timesteps[i]});
-    if (!planning(cx)) {
+        ask(cx, job, out, input, call, 0, K);
+    for (size_t k = 0; k < K && !planning(cx); k++) {
         if (guided)
-            guide(out, n, m, (float)job->guidance_scale);
-        sampling_step(s, i, job->latents, out, job->rng);
+            guide(out + k * m, out + (K + k) * m, n, m, (float)job->guidance_scale);
+        sampling_step(&job->sampling[k], i, job->latents + k * n, out + k * m, &job->rng[k]);
     }
     arena_release(cx, mark);
 }
@@ -128,7 +162,7 @@ int denoise(dl_context *cx, const struct denoise_job *job) {
     prepare(cx, job);
     run_step(cx, job, 0);
     DL_TRY(arena_reserve(cx, "denoising"));
-    for (size_t k = 0; k < s->n; k++)
+    for (size_t k = 0; k < pictures_of(job) * s->n; k++)
         job->latents[k] *= s->init_noise_sigma;
     prepare(cx, job);
     int status = DL_OK;

@@ -8,7 +8,10 @@
  * The second line is classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598, equation 6);
  * with a guidance scale g of at most 1 the UNet is asked about the positive half alone.
  *
- * B batch: 2 with guidance (negative first), else 1   n values of a picture's latents (C,h,w)
+ * Several pictures that differ in noise and prompt go through the UNet together: each comes out as
+ * alone, to the bit.
+ *
+ * K pictures   n values of a picture's latents (C,h,w)
  * m values of the UNet's output, n or more: behind the prediction may be a variance, which is not
  * guided but taken from the positive half */
 #ifndef DLENS_DIFFUSION_DENOISE_H
@@ -16,17 +19,18 @@
 
 #include "diffusion/sampler.h"
 
-/* What the denoiser is asked: items [first, first + count) of [negative, positive]; a job without
- * guidance has the positive item alone, as item 0. */
+/* What the denoiser is asked: items [first, first + count) of the negative ones of all pictures
+ * and, behind them, the positive ones; a job without guidance has the positive ones alone. Item b
+ * of the call is of sample b mod samples. */
 struct denoise_call {
-    size_t first, count;
+    size_t first, count, samples;
     size_t step; /* from 0 */
     float timestep;
 };
 
-/* The denoiser: out (count,m) from input (n), the same for all items, PyTorch's order (C,h,w) in
- * each. Scratch comes from the arena; it is also run in plan mode, where it must allocate at least
- * as much and read no input. */
+/* The denoiser: out (count,m) from input (samples,n), PyTorch's order (C,h,w) in each. Scratch
+ * comes from the arena; it is also run in plan mode, where it must allocate at least as much and
+ * read no input. */
 typedef void (*predict_fn)(dl_context *cx, void *user, float *out, const float *input,
                            const struct denoise_call *call);
 
@@ -48,13 +52,15 @@ struct denoise_job {
      * long as the job. May be NULL. */
     void (*prepare)(dl_context *cx, void *user);
     struct first_prediction *shared; /* may be NULL */
-    bool halves_equal;               /* both prompts' conditionings are the same bits */
-    struct sampling *sampling;       /* begun; no other use of it meanwhile */
-    size_t outputs;                  /* m; 0: n */
+    bool stateful; /* predict keeps something of each item for later steps: all are always asked */
+    bool halves_equal;         /* of one picture: both conditionings are the same bits */
+    size_t pictures;           /* K, made side by side; 0: 1 */
+    struct sampling *sampling; /* (K) begun alike; no other use of them meanwhile */
+    size_t outputs;            /* m; 0: n */
     double guidance_scale;
     bool guidance_embedded; /* the UNet is told the scale itself (LCM): never a negative half */
-    float *latents;         /* (n) in: start noise of variance 1; out: the result */
-    struct rng *rng;        /* the picture's own, as the start noise left it */
+    float *latents;         /* (K,n) in: start noise of variance 1; out: the result */
+    struct rng *rng;        /* (K) each picture's own, as the start noise left it */
     /* Called after each step, from 1; not 0: stop. May be NULL. */
     int (*progress)(void *user, size_t step, size_t steps);
     void *progress_user;

@@ -398,14 +398,17 @@ static int make_picture(dl_context *cx, const dl_model *model, const struct samp
 }
 
 static int if_sample(dl_context *cx, const dl_model *model, const struct sample_request *r,
-                     struct sample *out) {
-    memset(out, 0, sizeof *out);
-    out->channels = RGB;
-    out->h = r->height;
-    out->w = r->width;
-    int status = make_picture(cx, model, r, out);
-    if (status != DL_OK)
-        sample_free(out);
+                     size_t count, struct sample *out) {
+    int status = DL_OK;
+    memset(out, 0, count * sizeof *out);
+    for (size_t i = 0; i < count && status == DL_OK; i++) {
+        out[i].channels = RGB;
+        out[i].h = r[i].height;
+        out[i].w = r[i].width;
+        status = make_picture(cx, model, &r[i], &out[i]);
+    }
+    for (size_t i = 0; i < count && status != DL_OK; i++)
+        sample_free(&out[i]);
     return status;
 }
 

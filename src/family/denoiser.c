@@ -13,11 +13,11 @@ void denoiser_predict(dl_context *cx, const struct denoiser *d, float *out, cons
     struct attention_tap attention;
     if (condition.states)
         condition.states += call->first * condition.tokens * unet_config(d->unet)->states_dim;
-    condition.samples = 1;
+    condition.samples = call->samples;
     condition.memory = &d->memory;
     condition.first = call->first;
     condition.reuse = d->reuse > 1 && call->step % d->reuse != 0;
-    if (condition.attention) { /* of the positive half alone, the last item */
+    if (condition.attention) { /* of one picture's positive half, the last item */
         attention = *condition.attention;
         attention.first = d->items - 1 - call->first;
         condition.attention = &attention;
@@ -26,11 +26,14 @@ void denoiser_predict(dl_context *cx, const struct denoiser *d, float *out, cons
 }
 
 int denoiser_set_states(dl_context *cx, struct denoiser *d, const float *negative,
-                        const float *positive, size_t values, float **states) {
+                        const float *const *positive, size_t values, float **states) {
+    const size_t K = d->pictures, bytes = values * sizeof **states;
     DL_TRY(allocate(cx, "conditioning", d->items * values, sizeof **states, (void **)states));
-    if (d->items == 2)
-        memcpy(*states, negative, values * sizeof **states);
-    memcpy(*states + (d->items - 1) * values, positive, values * sizeof **states);
+    for (size_t k = 0; k < K; k++) {
+        if (d->items > K)
+            memcpy(*states + k * values, negative, bytes);
+        memcpy(*states + (d->items - K + k) * values, positive[k], bytes);
+    }
     d->condition.states = *states;
     return DL_OK;
 }

@@ -1,7 +1,8 @@
 /* The UNet as the denoising loop asks it: both halves of guidance, or one of them, about one
  * sample. What does not change between the steps of a picture is computed before the first of them.
  *
- * N items: negative and positive, or the positive one alone   T tokens   D width of the states */
+ * K pictures   N items: the negative halves of all, then the positive ones; or these alone
+ * T tokens   D width of the states */
 #ifndef DLENS_FAMILY_DENOISER_H
 #define DLENS_FAMILY_DENOISER_H
 
@@ -10,8 +11,8 @@
 
 struct denoiser {
     const struct unet *unet;
-    size_t h, w;  /* of the sample */
-    size_t items; /* N */
+    size_t h, w;            /* of the sample */
+    size_t pictures, items; /* K, N */
     size_t reuse; /* the deep part of the UNet is computed every so many steps; 0 or 1: in each */
     struct unet_condition condition; /* of all items, as far as the caller fills it in */
     struct unet_memory memory;       /* denoiser_prepare's */
@@ -24,9 +25,9 @@ void denoiser_prepare(dl_context *cx, struct denoiser *d);
 void denoiser_predict(dl_context *cx, const struct denoiser *d, float *out, const float *input,
                       const struct denoise_call *call);
 
-/* states (N,T,D) of the items, the negative one first if there are two; `values` = T D. Freed by
- * the caller. */
+/* states (N,T,D) of the items, of the one negative prompt and K positive ones; `values` = T D.
+ * Freed by the caller. */
 int denoiser_set_states(dl_context *cx, struct denoiser *d, const float *negative,
-                        const float *positive, size_t values, float **states);
+                        const float *const *positive, size_t values, float **states);
 
 #endif

@@ -16,7 +16,7 @@
 #include "text/encoder.h"
 #include "text/tokenizer.h"
 
-enum { STAGES_MAX = DL_STAGES_MAX };
+enum { STAGES_MAX = DL_STAGES_MAX, BATCH_MAX = 4 };
 
 /* One layer's conditioning. Pointers are the caller's. */
 struct conditioning {
@@ -89,9 +89,14 @@ struct family {
     /* Appends the prompt (valid UTF-8) as the tokenizer is given it; NULL: as it is. */
     int (*prepare_prompt)(dl_context *cx, const dl_model *model, const char *text, size_t length,
                           struct buffer *out);
-    /* Conditioning in, picture out. */
-    int (*sample)(dl_context *cx, const dl_model *model, const struct sample_request *request,
-                  struct sample *out);
+    /* How many pictures of such a request are best made side by side, at most BATCH_MAX; NULL: one.
+     * It depends on sizes and settings alone. */
+    int (*batch)(dl_context *cx, const dl_model *model, const struct sample_request *request,
+                 size_t *count);
+    /* Conditioning in, picture out, for `count` requests that differ in prompt, positive states,
+     * seed and progress_user alone. A picture does not depend on the others, to the bit. */
+    int (*sample)(dl_context *cx, const dl_model *model, const struct sample_request *requests,
+                  size_t count, struct sample *out);
     /* One call of the denoiser and of the decoder (see dl_denoise, dl_decode). */
     int (*denoise)(dl_context *cx, const dl_model *model, float *out, const float *latents,
                    size_t batch, size_t h, size_t w, float timestep, const float *states,

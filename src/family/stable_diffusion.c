@@ -183,84 +183,107 @@ static void predict(dl_context *cx, void *user, float *out, const float *input,
     denoiser_predict(cx, user, out, input, call);
 }
 
-/* One picture's denoising, ready for denoise() or denoise_plan(). */
+/* The denoising of K pictures side by side, ready for denoise() or denoise_plan(). */
 struct job {
-    struct sampling sampling;
+    const struct sample_request *requests; /* (K) */
+    struct sampling sampling[BATCH_MAX];
     struct denoiser denoiser;
     struct denoise_job denoise;
-    struct rng rng;
+    struct rng rngs[BATCH_MAX];
+    float *latents;       /* (K,n) */
     float *states;        /* (N,T,D) */
-    float *timestep_cond; /* (1,time_cond_proj_dim), NULL for most models */
-    const struct sample_request *request;
+    float *timestep_cond; /* (K,time_cond_proj_dim), NULL for most models */
 };
 
+/* Pictures made side by side are told of as if they were made one after another. */
 static int on_step(void *user, size_t step, size_t steps) {
-    const struct sample_request *r = ((struct job *)user)->request;
-    return r->progress ? r->progress(r->progress_user, "denoise", step, steps) : 0;
+    const struct job *job = user;
+    const size_t K = job->denoise.pictures, done = step * K, k = (done - 1) / steps;
+    const struct sample_request *r = &job->requests[k];
+    return r->progress ? r->progress(r->progress_user, "denoise", done - k * steps, steps) : 0;
 }
 
 static void job_free(struct job *job) {
-    sampling_end(&job->sampling);
+    for (size_t k = 0; k < BATCH_MAX; k++)
+        sampling_end(&job->sampling[k]);
+    free(job->latents);
     free(job->states);
     free(job->timestep_cond);
 }
 
 /* The states; and, for models that are told the guidance scale instead of being guided (LCM), its
  * embedding. */
-static int set_condition(dl_context *cx, const dl_model *model, const struct parts *parts,
-                         const struct sample_request *r, struct job *job) {
-    const size_t values = r->positive.tokens * model->encoder->hidden_size;
-    const size_t dim = unet_config(parts->unet)->time_cond_proj_dim;
-    DL_TRY(denoiser_set_states(cx, &job->denoiser, r->negative.states, r->positive.states, values,
-                               &job->states));
-    if (r->negative.states)
-        job->denoise.halves_equal =
-            memcmp(r->negative.states, r->positive.states, values * sizeof(float)) == 0;
+static int set_condition(dl_context *cx, const dl_model *model, struct job *job) {
+    const struct sample_request *r = job->requests;
+    const size_t K = job->denoise.pictures,
+                 values = r->positive.tokens * model->encoder->hidden_size;
+    const size_t dim = unet_config(job->denoiser.unet)->time_cond_proj_dim;
+    const float *positive[BATCH_MAX], *negative = r->negative.states;
+    for (size_t k = 0; k < K; k++)
+        positive[k] = r[k].positive.states;
+    DL_TRY(denoiser_set_states(cx, &job->denoiser, negative, positive, values, &job->states));
+    job->denoise.halves_equal =
+        K == 1 && negative && memcmp(negative, positive[0], values * sizeof(float)) == 0;
     if (!dim)
         return DL_OK;
-    DL_TRY(allocate(cx, "guidance embedding", dim, sizeof(float), (void **)&job->timestep_cond));
-    guidance_scale_embedding((float)r->guidance, dim, job->timestep_cond);
+    DL_TRY(
+        allocate(cx, "guidance embedding", K * dim, sizeof(float), (void **)&job->timestep_cond));
+    for (size_t k = 0; k < K; k++)
+        guidance_scale_embedding((float)r->guidance, dim, job->timestep_cond + k * dim);
     job->denoiser.condition.timestep_cond = job->timestep_cond;
     return DL_OK;
 }
 
+/* What planning needs. */
 static int job_begin(dl_context *cx, const dl_model *model, const struct sample_request *r,
-                     float *latents, bool planned, struct job *job) {
+                     size_t K, struct job *job) {
     const struct parts *parts = model->parts;
     const size_t h = r->height / model->latent_scale, w = r->width / model->latent_scale;
     const size_t n = model->latent_channels * h * w;
     memset(job, 0, sizeof *job);
-    job->request = r;
-    job->denoiser = (struct denoiser){.unet = parts->unet, .h = h, .w = w, .reuse = r->reuse};
-    DL_TRY(sampling_begin(cx, &job->sampling, sampler_find(r->sampler), parts->schedule, r->steps,
-                          r->eta, n));
-    rng_seed(&job->rng, r->seed);
+    job->requests = r;
+    for (size_t k = 0; k < K; k++)
+        DL_TRY(sampling_begin(cx, &job->sampling[k], sampler_find(r->sampler), parts->schedule,
+                              r->steps, r->eta, n));
     job->denoise = (struct denoise_job){
         .predict = predict,
         .predict_user = &job->denoiser,
         .prepare = prepare,
-        .shared = r->reuse <= 1 ? r->shared : NULL, /* it doesn't hold what steps reuse */
-        .sampling = &job->sampling,
+        .stateful = r->reuse > 1,
+        .shared = r->reuse > 1 ? NULL : r->shared,
+        .pictures = K,
+        .sampling = job->sampling,
         .guidance_scale = r->negative.states ? r->guidance : 1,
         .guidance_embedded = unet_config(parts->unet)->time_cond_proj_dim != 0,
-        .latents = latents,
-        .rng = &job->rng,
+        .rng = job->rngs,
         .progress = on_step,
         .progress_user = job,
     };
-    job->denoiser.items = denoise_guided(&job->denoise) ? 2 : 1;
+    job->denoiser = (struct denoiser){.unet = parts->unet,
+                                      .h = h,
+                                      .w = w,
+                                      .pictures = K,
+                                      .items = denoise_guided(&job->denoise) ? 2 * K : K,
+                                      .reuse = r->reuse};
     job->denoiser.condition.tokens = r->positive.tokens;
     job->denoiser.condition.attention = r->attention;
-    return planned ? DL_OK : set_condition(cx, model, parts, r, job);
+    return DL_OK;
 }
 
-/* The start: the noise given, or the seed's. */
-static void start_latents(struct job *job, const struct sample_request *r, float *latents,
-                          size_t n) {
-    if (r->noise)
-        memcpy(latents, r->noise, n * sizeof *latents);
-    else
-        rng_normal(&job->rng, latents, n);
+/* The start: the noise given, or each seed's. */
+static int start_latents(dl_context *cx, struct job *job) {
+    const size_t K = job->denoise.pictures, n = job->sampling->n;
+    DL_TRY(allocate(cx, "latents", K * n, sizeof(float), (void **)&job->latents));
+    job->denoise.latents = job->latents;
+    for (size_t k = 0; k < K; k++) {
+        const struct sample_request *r = &job->requests[k];
+        rng_seed(&job->rngs[k], r->seed);
+        if (r->noise)
+            memcpy(job->latents + k * n, r->noise, n * sizeof *r->noise);
+        else
+            rng_normal(&job->rngs[k], job->latents + k * n, n);
+    }
+    return DL_OK;
 }
 
 static int sd_decode(dl_context *cx, const dl_model *model, float *image, const float *latents,
@@ -290,27 +313,33 @@ static int make_picture(dl_context *cx, const dl_model *model, const struct samp
     return status;
 }
 
+static int finish_sample(dl_context *cx, const dl_model *model, const struct sample_request *r,
+                         const float *latents, size_t n, struct sample *out) {
+    *out = (struct sample){.channels = model->latent_channels,
+                           .h = r->height / model->latent_scale,
+                           .w = r->width / model->latent_scale};
+    DL_TRY(allocate(cx, "latents", n, sizeof *latents, (void **)&out->latents));
+    memcpy(out->latents, latents, n * sizeof *latents);
+    return make_picture(cx, model, r, out);
+}
+
 static int sd_sample(dl_context *cx, const dl_model *model, const struct sample_request *r,
-                     struct sample *out) {
+                     size_t count, struct sample *out) {
     struct job job;
-    memset(out, 0, sizeof *out);
-    out->channels = model->latent_channels;
-    out->h = r->height / model->latent_scale;
-    out->w = r->width / model->latent_scale;
-    const size_t n = out->channels * out->h * out->w;
-    int status = allocate(cx, "latents", n, sizeof(float), (void **)&out->latents);
-    if (status == DL_OK) {
-        status = job_begin(cx, model, r, out->latents, false, &job);
-        if (status == DL_OK) {
-            start_latents(&job, r, out->latents, n);
-            status = denoise(cx, &job.denoise);
-        }
-        job_free(&job);
-    }
+    memset(out, 0, count * sizeof *out);
+    int status = job_begin(cx, model, r, count, &job);
     if (status == DL_OK)
-        status = make_picture(cx, model, r, out);
-    if (status != DL_OK)
-        sample_free(out);
+        status = start_latents(cx, &job);
+    if (status == DL_OK)
+        status = set_condition(cx, model, &job);
+    if (status == DL_OK)
+        status = denoise(cx, &job.denoise);
+    const size_t n = job.sampling->n;
+    for (size_t k = 0; k < count && status == DL_OK; k++)
+        status = finish_sample(cx, model, &r[k], job.latents + k * n, n, &out[k]);
+    job_free(&job);
+    for (size_t k = 0; k < count && status != DL_OK; k++)
+        sample_free(&out[k]);
     return status;
 }
 
@@ -339,26 +368,49 @@ static int sd_denoise(dl_context *cx, const dl_model *model, float *out, const f
     return status;
 }
 
+/* The largest batch, by halves, whose arena stays below BYTES: a large UNet gains nothing by it
+ * (bench/README.md), and memory does not grow with the pictures. */
+static int plan_batch(dl_context *cx, const dl_model *model, const struct sample_request *r,
+                      size_t *count, struct denoise_cost *cost) {
+    enum { BYTES = 16 << 20 };
+    const size_t most = cx->thrift.limit || cx->thrift.halves || r->attention ? 1 : BATCH_MAX;
+    int status = DL_OK;
+    for (*count = most; status == DL_OK; *count /= 2) {
+        struct job job;
+        status = job_begin(cx, model, r, *count, &job);
+        if (status == DL_OK)
+            *cost = denoise_plan(cx, &job.denoise);
+        job_free(&job);
+        if (*count == 1 || cost->bytes <= BYTES)
+            break;
+    }
+    return status;
+}
+
+static int sd_batch(dl_context *cx, const dl_model *model, const struct sample_request *r,
+                    size_t *count) {
+    struct denoise_cost cost;
+    return plan_batch(cx, model, r, count, &cost);
+}
+
 static int sd_plan(dl_context *cx, const dl_model *model, const struct sample_request *r,
                    dl_plan *plan) {
     const struct parts *parts = model->parts;
     const size_t h = r->height / model->latent_scale, w = r->width / model->latent_scale;
-    float nothing = 0; /* a plan reads and writes no numbers */
-    struct job job;
-    int status = job_begin(cx, model, r, &nothing, true, &job);
-    if (status == DL_OK) {
-        const struct denoise_cost cost = denoise_plan(cx, &job.denoise);
-        memory_note(cx, plan, cost.bytes);
-        plan->step = cost.step;
-        plan->picture = cost.work;
-        arena_plan(cx);
-        vae_decode(cx, parts->vae, &nothing, &nothing, h, w);
-        memory_note(cx, plan, arena_plan_end(cx));
-        plan->decode = cx->arena.work;
-        plan->picture += plan->decode;
-    }
-    job_free(&job);
-    return status;
+    const float nothing = 0; /* a plan reads no numbers */
+    float picture;           /* nor does it write any */
+    struct denoise_cost cost;
+    size_t count;
+    DL_TRY(plan_batch(cx, model, r, &count, &cost));
+    memory_note(cx, plan, cost.bytes);
+    plan->step = cost.step / (double)count;
+    plan->picture = cost.work / (double)count;
+    arena_plan(cx);
+    vae_decode(cx, parts->vae, &picture, &nothing, h, w);
+    memory_note(cx, plan, arena_plan_end(cx));
+    plan->decode = cx->arena.work;
+    plan->picture += plan->decode;
+    return DL_OK;
 }
 
 static const char *const pipelines[] = {
@@ -373,6 +425,7 @@ const struct family family_stable_diffusion = {
     .open = sd_open,
     .close = sd_close,
     .check_size = sd_check_size,
+    .batch = sd_batch,
     .sample = sd_sample,
     .denoise = sd_denoise,
     .decode = sd_decode,

@@ -221,8 +221,8 @@ static int job_begin(dl_context *cx, const struct stage *stage, const struct sta
     job->w = stage_inner(stage, in->width);
     job->n = (stage->vae ? vae_latent_channels(stage->vae) : RGB) * job->h * job->w;
     job->labels[0] = job->labels[1] = (float)stage->noise_level;
-    job->denoiser =
-        (struct denoiser){.unet = stage->unet, .h = job->h, .w = job->w, .reuse = in->reuse};
+    job->denoiser = (struct denoiser){
+        .unet = stage->unet, .h = job->h, .w = job->w, .pictures = 1, .reuse = in->reuse};
     job->denoiser.condition.tokens = in->positive.tokens;
     job->denoiser.condition.class_labels = stage->kind == STAGE_TEXT ? NULL : job->labels;
     job->denoiser.condition.attention = in->attention;
@@ -239,7 +239,8 @@ static int job_begin(dl_context *cx, const struct stage *stage, const struct sta
         .predict = predict,
         .predict_user = job,
         .prepare = prepare,
-        .shared = in->reuse <= 1 ? in->shared : NULL, /* it doesn't hold what steps reuse */
+        .stateful = in->reuse > 1,
+        .shared = in->reuse > 1 ? NULL : in->shared,
         .sampling = &job->sampling,
         .outputs = u->out_channels * job->h * job->w,
         .guidance_scale = in->negative.states ? in->guidance : 1,
@@ -258,8 +259,8 @@ static int set_states(dl_context *cx, struct job *job) {
     if (in->negative.states)
         job->denoise.halves_equal =
             memcmp(in->negative.states, in->positive.states, values * sizeof(float)) == 0;
-    return denoiser_set_states(cx, &job->denoiser, in->negative.states, in->positive.states, values,
-                               &job->states);
+    return denoiser_set_states(cx, &job->denoiser, in->negative.states, &in->positive.states,
+                               values, &job->states);
 }
 
 /* low = sqrt(a) picture + sqrt(1 - a) noise, the picture enlarged for STAGE_PIXELS; draws. */

@@ -30,7 +30,9 @@ struct run {
     const dl_model *model;
     const struct settings *settings;
     const struct lens_callbacks *callbacks;
-    float *negative, *positive; /* (T,D) each */
+    float *negative; /* (T,D) */
+    float *positive; /* (batch,T,D) */
+    size_t batch;    /* pictures made side by side */
     struct cache cache;
     struct first_prediction shared; /* of all pictures */
     const struct group *group;      /* the running one */
@@ -53,8 +55,7 @@ struct place {
     size_t p, i, l;
 };
 
-static int on_step(void *user, const char *stage, size_t step, size_t steps) {
-    struct run *run = user;
+static int on_stage(struct run *run, const char *stage, size_t step, size_t steps) {
     if (!run->callbacks->progress)
         return 0;
     run->progress.stage = stage;
@@ -113,11 +114,14 @@ static bool wanted_at(const struct run *run, const struct place *at) {
     return wanted(run, run->group->indices[at->p], run_layer(s, at->l), s->seeds[at->i]);
 }
 
-/* True if a picture behind this one in the group is made from the same. */
-static bool twin_ahead(const struct run *run, const struct place *at, const struct view *view) {
-    struct place other = *at;
-    for (other.l++; other.p < run->group->count; other.p++, other.l = 0)
-        for (; other.l < run_layers(run->settings); other.l++) {
+/* True if a picture of the group behind `last` is made from the same as the one at `at`, of a seed
+ * that `last` may have left behind. */
+static bool twin_ahead(const struct run *run, const struct place *last, const struct place *at,
+                       const struct view *view) {
+    const size_t layers = run_layers(run->settings);
+    struct place other = {at->p, at->i, at->i == last->i ? last->l + 1 : layers};
+    for (; other.p < run->group->count; other.p++, other.l = 0)
+        for (; other.l < layers; other.l++) {
             const struct view its = view_at(run, &other);
             if (view_equal(view, &its) && wanted_at(run, &other))
                 return true;
@@ -125,19 +129,38 @@ static bool twin_ahead(const struct run *run, const struct place *at, const stru
     return false;
 }
 
-/* The picture itself. */
-static int make(struct run *run, const struct place *at, const struct view *view,
-                struct sample *sample) {
+/* A picture on its way, of several made side by side. */
+struct making {
+    struct run *run;
+    struct place at;
+    struct view view;
+    size_t image;              /* of dl_progress */
+    const struct sample *from; /* what is shown: its own sample, or a twin's */
+    bool own;
+};
+
+/* Says which picture is worked on. */
+static void tell_of(const struct making *m) {
+    dl_progress *progress = &m->run->progress;
+    progress->prompt = m->run->group->indices[m->at.p];
+    progress->layer = run_layer(m->run->settings, m->at.l);
+    progress->seed = m->view.seed;
+    progress->image = m->image;
+}
+
+static int on_step(void *user, const char *stage, size_t step, size_t steps) {
+    const struct making *m = user;
+    tell_of(m);
+    return on_stage(m->run, stage, step, steps);
+}
+
+/* What all pictures of a run are made from. */
+static struct sample_request request_of(struct run *run) {
     const struct settings *s = run->settings;
-    const size_t tokens = run->model->tokens;
-    const int layer = run_layer(s, at->l);
-    const struct encoding *e = encoding_at(run, at);
     struct sample_request request = {
-        .prompt = run->group->prompts[at->p],
         .negative_prompt = s->negative,
-        .positive = {run->positive, tokens},
-        .negative = {s->guidance > 1 ? run->negative : NULL, tokens},
-        .seed = view->seed,
+        .positive = {NULL, run->model->tokens},
+        .negative = {s->guidance > 1 ? run->negative : NULL, run->model->tokens},
         .noise = s->noise,
         .width = s->width,
         .height = s->height,
@@ -151,15 +174,37 @@ static int make(struct run *run, const struct place *at, const struct view *view
         .own_guidance = s->own_guidance,
         .shared = &run->shared,
         .progress = on_step,
-        .progress_user = run,
     };
     memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
-    condition(run->cx, run->model, e, layer == LAYER_NATIVE ? (int)e->layers : layer, view->norm,
-              run->positive);
+    return request;
+}
+
+/* The pictures that are not taken from twins, into samples one after another. */
+static int make(struct run *run, struct making *all, size_t count, struct sample *samples) {
+    struct sample_request requests[BATCH_MAX];
     struct explainer *explainer = run->callbacks->explainer;
-    request.attention = explainer ? explain_picture_begin(explainer) : NULL;
-    DL_TRY(run->model->family->sample(run->cx, run->model, &request, sample));
-    return explainer ? explain_picture(explainer, view->seed, layer) : DL_OK;
+    size_t n = 0;
+    for (struct making *m = all; m < all + count; m++) {
+        const int layer = run_layer(run->settings, m->at.l);
+        const struct encoding *e = encoding_at(run, &m->at);
+        float *positive = run->positive + n * m->view.values;
+        if (!m->own)
+            continue;
+        condition(run->cx, run->model, e, layer == LAYER_NATIVE ? (int)e->layers : layer,
+                  m->view.norm, positive);
+        requests[n] = request_of(run);
+        requests[n].prompt = run->group->prompts[m->at.p];
+        requests[n].positive.states = positive;
+        requests[n].seed = m->view.seed;
+        requests[n++].progress_user = m;
+    }
+    if (!n)
+        return DL_OK;
+    requests->attention = explainer ? explain_picture_begin(explainer) : NULL;
+    DL_TRY(run->model->family->sample(run->cx, run->model, requests, n, samples));
+    if (!explainer)
+        return DL_OK;
+    return explain_picture(explainer, all->view.seed, run_layer(run->settings, all->at.l));
 }
 
 static int emit(struct run *run, const struct sample *sample, double seconds) {
@@ -184,28 +229,72 @@ static int emit(struct run *run, const struct sample *sample, double seconds) {
                 run->progress.images);
 }
 
-/* One picture: made, or taken from its twin. */
-static int look(struct run *run, const struct place *at) {
-    const struct view view = view_at(run, at);
+/* Each picture's source: a kept twin, one among those before it, or its own of `samples`. Returns
+ * how many are to be made. */
+static size_t find_twins(struct run *run, struct making *all, size_t count,
+                         const struct sample *samples) {
+    const bool sharing = !run->callbacks->explainer; /* who looks, looks while they are made */
+    size_t own = 0;
+    for (size_t i = 0; i < count; i++) {
+        all[i].from = sharing ? twins_find(&run->twins, &all[i].view) : NULL;
+        for (size_t k = 0; k < i && sharing && !all[i].from; k++)
+            all[i].from = view_equal(&all[k].view, &all[i].view) ? all[k].from : NULL;
+        all[i].own = !all[i].from;
+        if (all[i].own)
+            all[i].from = &samples[own++];
+    }
+    return own;
+}
+
+/* Keeps those that have a twin behind the last of these pictures, and drops the others. */
+static void keep_twins(struct run *run, const struct making *all, size_t count,
+                       struct sample *samples) {
+    const size_t pixel_bytes = 3 * run->settings->width * run->settings->height;
+    for (size_t i = 0; i < count && !run->callbacks->explainer; i++) {
+        if (!twin_ahead(run, &all[count - 1].at, &all[i].at, &all[i].view))
+            twins_drop(&run->twins, &all[i].view);
+        else if (all[i].own)
+            twins_keep(run->cx, &run->twins, &all[i].view, &samples[all[i].from - samples],
+                       pixel_bytes);
+    }
+}
+
+/* Pictures next to each other: made side by side, or taken from their twins, and shown in order. */
+static int look(struct run *run, const struct place *at, size_t count) {
+    struct making all[BATCH_MAX];
+    struct sample samples[BATCH_MAX] = {{0}};
     const double start = clock_seconds();
-    run->progress.prompt = run->group->indices[at->p];
-    run->progress.layer = run_layer(run->settings, at->l);
-    run->progress.seed = view.seed;
-    /* who looks in other ways looks while the picture is made */
-    const struct sample *twin = run->callbacks->explainer ? NULL : twins_find(&run->twins, &view);
-    struct sample sample = {0};
-    int status = DL_OK;
-    if (!twin)
-        status = make(run, at, &view, &sample);
+    for (size_t i = 0; i < count; i++)
+        all[i] = (struct making){.run = run,
+                                 .at = at[i],
+                                 .view = view_at(run, &at[i]),
+                                 .image = run->progress.image + i};
+    const size_t own = find_twins(run, all, count, samples);
+    int status = make(run, all, count, samples);
+    const double seconds = (clock_seconds() - start) / (double)(own ? own : 1);
+    for (size_t i = 0; i < count && status == DL_OK; i++) {
+        tell_of(&all[i]);
+        status = emit(run, all[i].from, all[i].own ? seconds : 0);
+    }
     if (status == DL_OK)
-        status = emit(run, twin ? twin : &sample, clock_seconds() - start);
-    const bool ahead = status == DL_OK && !run->callbacks->explainer && twin_ahead(run, at, &view);
-    if (twin && !ahead)
-        twins_drop(&run->twins, &view);
-    if (!twin && ahead)
-        twins_keep(&run->twins, &view, &sample, 3 * run->settings->width * run->settings->height);
-    sample_free(&sample);
+        keep_twins(run, all, count, samples);
+    for (size_t k = 0; k < own; k++)
+        sample_free(&samples[k]);
     return status;
+}
+
+/* The next pictures that are wanted from *at on, at most a batch; *at moves behind them. */
+static size_t next_places(const struct run *run, struct place *at, struct place *places) {
+    size_t count = 0;
+    while (at->i < run->settings->seed_count && count < run->batch) {
+        if (wanted_at(run, at))
+            places[count++] = *at;
+        if (++at->l == run_layers(run->settings)) {
+            at->l = 0;
+            at->i++;
+        }
+    }
+    return count;
 }
 
 /* All pictures of prompt p of the group. */
@@ -219,12 +308,9 @@ static int lens_prompt(struct run *run, size_t p) {
     if (run->callbacks->explainer)
         status =
             explain_prompt(run->callbacks->explainer, run->group->indices[p], &encodings->items[p]);
-    for (size_t i = 0; i < s->seed_count && status == DL_OK; i++)
-        for (size_t l = 0; l < run_layers(s) && status == DL_OK; l++) {
-            const struct place at = {p, i, l};
-            if (wanted_at(run, &at))
-                status = look(run, &at);
-        }
+    struct place at = {p, 0, 0}, places[BATCH_MAX];
+    for (size_t count; status == DL_OK && (count = next_places(run, &at, places)) > 0;)
+        status = look(run, places, count);
     return status;
 }
 
@@ -233,7 +319,7 @@ static void keep_negative(struct run *run, const struct encoding *encoding) {
 }
 
 static int on_block(void *user, size_t block, size_t blocks) {
-    return on_step(user, "encode", block, blocks);
+    return on_stage(user, "encode", block, blocks);
 }
 
 /* Encodes a group without and, where blocks are to be left out, with the ablation. */
@@ -286,6 +372,14 @@ static int lens_groups(struct run *run, const char *const *prompts, size_t promp
     return status;
 }
 
+static int choose_batch(struct run *run) {
+    const struct sample_request request = request_of(run);
+    run->batch = 1;
+    if (!run->model->family->batch || run->progress.images < 2 || run->callbacks->explainer)
+        return DL_OK;
+    return run->model->family->batch(run->cx, run->model, &request, &run->batch);
+}
+
 int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
          const char *const *prompts, size_t prompt_count, const struct lens_callbacks *callbacks) {
     struct run run = {.cx = cx, .model = model, .settings = settings, .callbacks = callbacks};
@@ -293,9 +387,12 @@ int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
     const size_t values = model->tokens * model->encoder->hidden_size;
     const size_t most = encode_group(cx, model);
     run.progress.images = count_wanted(&run, 0, prompt_count);
-    int status = allocate(cx, "conditioning", values, sizeof(float), (void **)&run.positive);
+    int status = allocate(cx, "conditioning", values, sizeof(float), (void **)&run.negative);
     if (status == DL_OK)
-        status = allocate(cx, "conditioning", values, sizeof(float), (void **)&run.negative);
+        status = choose_batch(&run);
+    if (status == DL_OK)
+        status =
+            allocate(cx, "conditioning", run.batch * values, sizeof(float), (void **)&run.positive);
     if (status == DL_OK)
         status = allocate(cx, "prompts", most + 1, sizeof *g.prompts, (void **)&g.prompts);
     if (status == DL_OK)

@@ -24,10 +24,11 @@ const struct sample *twins_find(struct twins *twins, const struct view *view) {
     return twin ? &twin->sample : NULL;
 }
 
-void twins_keep(struct twins *twins, const struct view *view, struct sample *sample,
-                size_t pixel_bytes) {
+void twins_keep(const dl_context *cx, struct twins *twins, const struct view *view,
+                struct sample *sample, size_t pixel_bytes) {
     const size_t bytes = pixel_bytes + sample->channels * sample->h * sample->w * sizeof(float);
-    if (twins->count == TWINS_MAX || bytes > TWINS_BYTES - twins->bytes)
+    const size_t most = cx->thrift.limit ? 0 : TWINS_BYTES; /* no plan counts them */
+    if (twins->count == TWINS_MAX || twins->bytes + bytes > most)
         return;
     twins->items[twins->count++] = (struct twin){*view, *sample, bytes};
     twins->bytes += bytes;

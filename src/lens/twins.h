@@ -35,9 +35,10 @@ struct twins {
 /* The kept picture of this view, or NULL. */
 const struct sample *twins_find(struct twins *twins, const struct view *view);
 
-/* Takes over the sample, which is then empty, unless there is no room for it. */
-void twins_keep(struct twins *twins, const struct view *view, struct sample *sample,
-                size_t pixel_bytes);
+/* Takes over the sample, which is then empty, unless there is no room for it,
+ * as where memory is limited. */
+void twins_keep(const dl_context *cx, struct twins *twins, const struct view *view,
+                struct sample *sample, size_t pixel_bytes);
 
 /* Frees the kept picture of this view, all of them. */
 void twins_drop(struct twins *twins, const struct view *view);
