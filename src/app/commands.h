@@ -17,6 +17,7 @@ int command_generate(const struct invocation *call);
 int command_encode(const struct invocation *call);
 int command_tokenize(const struct invocation *call);
 int command_inspect(const struct invocation *call);
+int command_analyse(const struct invocation *call);
 int command_bench(const struct invocation *call);
 int command_score(const struct invocation *call);
 int command_experiment(const struct invocation *call);

@@ -68,6 +68,28 @@ static const struct command commands[] = {
      "  dlens merge -o whole part-1 part-2 part-3 part-4\n\n"
      "writes whole/index.html and prints its path.",
      command_merge},
+    {"analyse", CMD_ANALYSE, "statistics of annotations, and the paper's comparisons", "FILE.csv...",
+     "Reads annotation files: a CSV with the columns prompt and seed, and one for each\n"
+     "layer, headed by its number, with scores from 0 to --scale. For each file prints\n"
+     "the layers' mean scores with 95 % intervals (bootstrap over prompts) and where the\n"
+     "thing asked for emerges: the first layer from which the score is at least half the\n"
+     "scale and stays so. Cells that are no number are left out and counted.\n\n"
+     "--compare sets files side by side, with effect sizes, intervals and tests:\n"
+     "  complexity SIMPLE COMPOUND...   do compound prompts emerge later?\n"
+     "  binding PART... BINDING         are the parts there before they are bound?\n"
+     "  natural FILE... SET...          do unnatural pairs (is_natural 0) emerge later?\n"
+     "  common COMMON UNCOMMON SET...   do uncommon nouns, and how with avg_daily_views?\n"
+     "  coarse COARSE... FINE           are coarse features there before fine ones?\n"
+     "  order FIRST SECOND... SET...    which noun comes first: that written first, or\n"
+     "                                  the head? For each question the two nouns' files.\n"
+     "A SET is a prompt set with these columns (for order noun_0, noun_1, head), joined\n"
+     "by the prompt; not needed where the annotation files have them.",
+     "  dlens analyse annotations/*.csv --scale 10\n\n"
+     "shows a table for each file. Whether people and the automatic annotator agree:\n\n"
+     "  dlens analyse human.csv auto.csv --agree --scale 1,10\n\n"
+     "Whether uncommon animals come later, with the figures as JSON:\n\n"
+     "  dlens analyse --compare common common.csv uncommon.csv animals.csv --json",
+     command_analyse},
     {"score", CMD_SCORE, "how well pictures and texts match, by a CLIP model", "IMAGE...",
      "Prints, for every picture (PNG) and every text, the cosine similarity of their\n"
      "CLIP embeddings and, of several texts, the probability of each if one of them is\n"
@@ -88,7 +110,7 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 /* Commands that the interface names and this version does not have yet: told, not taken for
  * prompts. */
-static const char *const planned[] = {"analyse", "compare", "convert"};
+static const char *const planned[] = {"compare", "convert"};
 
 static void print_usage(FILE *to) {
     fprintf(to, "dlens: the Diffusion Lens. What does a text-to-image model see in each layer of\n"
