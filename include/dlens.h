@@ -169,7 +169,14 @@ DL_API void dl_tokens_free(dl_tokens *tokens);
 
 /* ---- options ------------------------------------------------------------------------------ */
 
-enum dl_norm { DL_NORM_FINAL, DL_NORM_NONE };
+/* What a layer's state passes through before it conditions:
+ *     FINAL  the encoder's final norm, as the last layer's state does
+ *     NONE   nothing
+ *     BLOCK  the norm that the next block itself puts before its attention (the last layer: the
+ *            final norm)
+ *     MATCH  each token is scaled to the root mean square that the last layer's conditioning has at
+ *            this token; nothing else changes */
+enum dl_norm { DL_NORM_FINAL, DL_NORM_NONE, DL_NORM_BLOCK, DL_NORM_MATCH };
 
 /* What the progress callback is told. */
 typedef struct dl_progress {

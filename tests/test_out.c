@@ -505,7 +505,7 @@ static void fill_report(struct report_case *c, uint8_t *rgb, int side) {
                                 12,      c->prompts, 2,        c->seeds,
                                 2,       c->layers,  3,        c->cells,
                                 side,    side,       settings, "dlens 'a' && echo \"<b>\"",
-                                false,   false};
+                                false,   "passed through <x>"};
 }
 
 static void report_is_whole_and_escaped(void **state) {
@@ -577,7 +577,7 @@ static void report_takes_odd_runs_and_refuses_none(void **state) {
     c.layers[0] = 0;
     c.layers[1] = 12;
     c.layers[2] = -1;
-    c.report.without_norm = true;
+    c.report.passage = "<taken>";
     assert_int_equal(report_write(&s->cx, scratch_path(s, "index.html"), &c.report), DL_OK);
     unlink(s->path);
     c.cells[0].width = 0;

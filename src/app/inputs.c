@@ -217,8 +217,16 @@ static int read_noise(dl_context *cx, const dl_model *model, const char *path, s
 }
 
 static int read_words(dl_context *cx, const struct options *o, dl_options *out) {
-    if (o->norm && strcmp(o->norm, "none") != 0 && strcmp(o->norm, "final") != 0)
-        return fail(cx, DL_USAGE, "--norm %s: must be final or none", o->norm);
+    static const char *const norms[] = {[DL_NORM_FINAL] = "final",
+                                        [DL_NORM_NONE] = "none",
+                                        [DL_NORM_BLOCK] = "block",
+                                        [DL_NORM_MATCH] = "match"};
+    enum { NORMS = sizeof norms / sizeof *norms };
+    for (out->norm = 0; o->norm && out->norm < NORMS; out->norm++)
+        if (strcmp(norms[out->norm], o->norm) == 0)
+            break;
+    if (out->norm == NORMS)
+        return fail(cx, DL_USAGE, "--norm %s: must be final, none, block or match", o->norm);
     if (o->precision && strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "fast") != 0)
         return fail(cx, DL_USAGE, "--precision %s: must be f32 or fast", o->precision);
     if (o->progress && strcmp(o->progress, "auto") != 0 && strcmp(o->progress, "on") != 0 &&
@@ -226,7 +234,6 @@ static int read_words(dl_context *cx, const struct options *o, dl_options *out) 
         return fail(cx, DL_USAGE, "--progress %s: must be auto, on or off", o->progress);
     if (o->size)
         DL_TRY(parse_size(cx, o->size, &out->width, &out->height));
-    out->norm = o->norm && strcmp(o->norm, "none") == 0 ? DL_NORM_NONE : DL_NORM_FINAL;
     return DL_OK;
 }
 

@@ -45,7 +45,7 @@ static const struct option table[] = {
 
     {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; 0 is the embeddings, k the output of block k; default all", AT(layers), CMD_LENS, 0, 0},
     {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; default 0::4,-1 (of some built-in sets all)", AT(layers), CMD_EXPERIMENT, 0, 0},
-    {LOOK, "norm", 0, KIND_TEXT, "final|none", "none: without the encoder's final layer norm; default final", AT(norm), CMD_FOLDERS | CMD_ENCODE, 0, 0},
+    {LOOK, "norm", 0, KIND_TEXT, "NAME", "what a layer's state passes through: final, the encoder's final norm; none; block, the next block's own norm; match, a scaling to the last layer's size; default final", AT(norm), CMD_FOLDERS | CMD_ENCODE, 0, 0},
     {LOOK, "skip-layer", 0, KIND_TEXT, "SPEC", "leave these encoder blocks out (1 is the first), their input passes on; default none", AT(skip_layers), CMD_FOLDERS | CMD_ENCODE, 0, 0},
     {LOOK, "native", 0, KIND_FLAG, NULL, "also native.png, the picture of the conditioning that the model family itself uses: a control", AT(native), CMD_FOLDERS, 0, 0},
     {LOOK, "explain", 0, KIND_FLAG, NULL, "also look in other ways: where in the pictures each word is attended to, the encoder's attention, the pieces nearest to its states, how alike its layers are; in the report and as safetensors", AT(explain), CMD_LENS, 0, 0},

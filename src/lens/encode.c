@@ -6,6 +6,7 @@
 
 #include "family/memory.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,11 +158,37 @@ size_t encode_group(const dl_context *cx, const dl_model *model) {
     return memory_prompts(cx, model);
 }
 
+static double mean_square(const float *x, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum / (double)n;
+}
+
+/* c (T,D) = H_l, each token scaled to the root mean square of final_norm(H_L). */
+static void match(dl_context *cx, const dl_model *model, const struct encoding *e,
+                  const float *hidden, float *c) {
+    const size_t D = e->width;
+    text_encoder_final_norm(cx, model->encoder, c, e->hidden + e->layers * e->stride, e->tokens);
+    for (size_t t = 0; t < e->tokens; t++) {
+        const float *h = hidden + t * D;
+        const double own = mean_square(h, D);
+        const double scale = own > 0 ? sqrt(mean_square(c + t * D, D) / own) : 0;
+        for (size_t i = 0; i < D; i++)
+            c[t * D + i] = (float)(scale * (double)h[i]);
+    }
+}
+
 void condition(dl_context *cx, const dl_model *model, const struct encoding *encoding, int layer,
-               bool norm, float *c) {
+               enum norming norm, float *c) {
     const float *hidden = encoding->hidden + (size_t)layer * encoding->stride;
-    if (norm)
-        text_encoder_final_norm(cx, model->encoder, c, hidden, encoding->tokens);
+    const size_t T = encoding->tokens;
+    if (norm == NORM_NONE)
+        memcpy(c, hidden, T * encoding->width * sizeof *c);
+    else if (norm == NORM_MATCH)
+        match(cx, model, encoding, hidden, c);
+    else if (norm == NORM_BLOCK && (size_t)layer < encoding->layers)
+        text_encoder_block_norm(cx, model->encoder, (size_t)layer, c, hidden, T);
     else
-        memcpy(c, hidden, encoding->tokens * encoding->width * sizeof *c);
+        text_encoder_final_norm(cx, model->encoder, c, hidden, T);
 }

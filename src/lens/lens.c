@@ -103,7 +103,8 @@ static struct view view_at(const struct run *run, const struct place *at) {
     return (struct view){
         .states = e->hidden + k * e->stride,
         .values = e->tokens * e->width,
-        .norm = layer == LAYER_NATIVE || s->norm,
+        .norm = layer == LAYER_NATIVE ? NORM_FINAL : (int)s->norm,
+        .block = layer != LAYER_NATIVE && s->norm == NORM_BLOCK ? k : 0,
         .seed = s->seeds[at->i],
         .prompt = run->model->reads_prompt ? run->group->prompts[at->p] : NULL,
     };
@@ -315,7 +316,7 @@ static int lens_prompt(struct run *run, size_t p) {
 }
 
 static void keep_negative(struct run *run, const struct encoding *encoding) {
-    condition(run->cx, run->model, encoding, (int)encoding->layers, true, run->negative);
+    condition(run->cx, run->model, encoding, (int)encoding->layers, NORM_FINAL, run->negative);
 }
 
 static int on_block(void *user, size_t block, size_t blocks) {

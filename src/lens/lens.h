@@ -37,10 +37,9 @@ void encodings_free(struct encodings *encodings);
  * gigabyte. */
 size_t encode_group(const dl_context *cx, const dl_model *model);
 
-/* The conditioning of layer `layer`: its states after the final norm (or as they are, norm false);
- * c (T,D). */
+/* The conditioning of layer `layer`: its states after the norm; c (T,D). */
 void condition(dl_context *cx, const dl_model *model, const struct encoding *encoding, int layer,
-               bool norm, float *c);
+               enum norming norm, float *c);
 
 struct explainer; /* explain.h */
 

@@ -253,7 +253,7 @@ static cJSON *options_json(struct builder *b, const dl_model *model, const struc
     put_number(b, o, "width", (double)s->width);
     put_number(b, o, "height", (double)s->height);
     put_string(b, o, "negative", s->negative);
-    put_string(b, o, "norm", s->norm ? "final" : "none");
+    put_string(b, o, "norm", norm_name(s->norm));
     put(b, o, "native", cJSON_CreateBool(s->native));
     put(b, o, "noise", noise_json(model, s));
     if (model->stage_count)

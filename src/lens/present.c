@@ -23,6 +23,20 @@ static int thumbnail_side(size_t pictures) {
     return side;
 }
 
+/* What the norms are called on a sheet, in the table of settings and in the page's explanation:
+ * "the hidden state behind each layer was ... and given to the image model". */
+static const char *const norm_notes[NORM_COUNT] = {" \xC2\xB7 without the final norm", "",
+                                                   " \xC2\xB7 with the next block's norm",
+                                                   " \xC2\xB7 scaled to the last layer"};
+static const char *const norm_settings[NORM_COUNT] = {
+    "raw hidden state", "final layer norm", "the next block's own norm",
+    "raw hidden state, scaled to the last layer's size"};
+static const char *const norm_passages[NORM_COUNT] = {
+    "taken as it is, without the encoder\xE2\x80\x99s final layer norm,",
+    "passed through the encoder\xE2\x80\x99s final layer norm",
+    "passed through the layer norm with which the next block begins",
+    "scaled, token by token, to the size that the last layer\xE2\x80\x99s conditioning has,"};
+
 struct presentation {
     dl_context *cx;
     const cJSON *manifest, *model; /* the whole, and its part of that name */
@@ -127,7 +141,7 @@ static int write_sheet(struct presentation *p, size_t prompt) {
     snprintf(subtitle, sizeof subtitle,
              "Diffusion Lens \xC2\xB7 %s, %d layers \xC2\xB7 %s, %zu steps, guidance %g%s",
              base_name(text_of(p->model, "path")), number_of(p->model, "layers"), s->sampler,
-             s->steps, s->guidance, s->norm ? "" : " \xC2\xB7 without the final norm");
+             s->steps, s->guidance, norm_notes[s->norm]);
     const struct sheet sheet = {
         .title = g->prompts[prompt],
         .subtitle = subtitle,
@@ -248,7 +262,7 @@ static void list_settings(const struct presentation *p, struct setting_rows *row
     add_setting(rows, "Guidance scale", rows->guidance);
     add_setting(rows, "Size", rows->size);
     add_setting(rows, "Negative prompt", s->negative[0] ? s->negative : "(empty)");
-    add_setting(rows, "Conditioning", s->norm ? "final layer norm" : "raw hidden state");
+    add_setting(rows, "Conditioning", norm_settings[s->norm]);
     const cJSON *options = cJSON_GetObjectItemCaseSensitive(p->manifest, "options"), *block;
     cJSON_ArrayForEach(block, cJSON_GetObjectItemCaseSensitive(options, "skip_layers"))
         buffer_format(&rows->skipped, "%s%d", rows->skipped.length ? ", " : "", block->valueint);
@@ -283,7 +297,7 @@ static int write_page(struct presentation *p, const struct report_prompt *prompt
         .settings = settings.pairs,
         .command = command.data,
         .complete = grid_complete(g),
-        .without_norm = !s->norm,
+        .passage = norm_passages[s->norm],
     };
     char *path = path_join(p->folder, "index.html");
     int status = buffer_check(p->cx, &command, "report");

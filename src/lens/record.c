@@ -145,7 +145,8 @@ static void read_settings(struct reader *r, const cJSON *model, const char *text
         s->reuse = (size_t)read_number(r, r->options, "reuse", 1, 1e6);
     s->sampler = read_text(r, r->options, "sampler");
     s->negative = read_text(r, r->options, "negative");
-    s->norm = strcmp(read_text(r, r->options, "norm"), "none") != 0;
+    const int norm = norm_find(read_text(r, r->options, "norm"));
+    s->norm = norm < NORM_COUNT ? (enum norming)norm : NORM_FINAL;
     s->native = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(r->options, "native"));
 }
 

@@ -145,7 +145,7 @@ int picture_write(dl_context *cx, const dl_model *model, const struct settings *
         "sampler",  settings->sampler,
         "steps",    steps,
         "guidance", guidance,
-        "norm",     settings->norm ? "final" : "none",
+        "norm",     norm_name(settings->norm),
         reuse_key,  reuse,
         NULL,
     };

@@ -132,6 +132,30 @@ static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_optio
     return model->family->check_size(cx, model, out->width, out->height);
 }
 
+static const char *const norm_names[NORM_COUNT] = {"none", "final", "block", "match"};
+
+const char *norm_name(enum norming norm) {
+    return norm_names[norm];
+}
+
+int norm_find(const char *name) {
+    int i = 0;
+    while (i < NORM_COUNT && !(name && strcmp(norm_names[i], name) == 0))
+        i++;
+    return i;
+}
+
+static int resolve_norm(dl_context *cx, int norm, enum norming *out) {
+    static const enum norming of[] = {[DL_NORM_FINAL] = NORM_FINAL,
+                                      [DL_NORM_NONE] = NORM_NONE,
+                                      [DL_NORM_BLOCK] = NORM_BLOCK,
+                                      [DL_NORM_MATCH] = NORM_MATCH};
+    if (norm < 0 || norm >= NORM_COUNT)
+        return fail(cx, DL_USAGE, "--norm: must be final, none, block or match");
+    *out = of[norm];
+    return DL_OK;
+}
+
 int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *options,
                      struct settings *out) {
     const int layers = (int)model->encoder->layers;
@@ -142,9 +166,7 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
     DL_TRY(resolve_seeds(cx, options, out));
     DL_TRY(resolve_numbers(cx, model, options, out));
     DL_TRY(resolve_timesteps(cx, model, options, out));
-    if (options->norm != DL_NORM_FINAL && options->norm != DL_NORM_NONE)
-        return fail(cx, DL_USAGE, "--norm: must be final or none");
-    out->norm = options->norm == DL_NORM_FINAL;
+    DL_TRY(resolve_norm(cx, options->norm, &out->norm));
     out->native = options->native != 0;
     out->negative = options->negative ? options->negative : "";
     const size_t length = strlen(out->negative), valid = utf8_valid(out->negative, length);

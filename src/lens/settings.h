@@ -4,6 +4,14 @@
 
 #include "family/family.h"
 
+/* See enum dl_norm; none is 0. */
+enum norming { NORM_NONE, NORM_FINAL, NORM_BLOCK, NORM_MATCH };
+
+/* "none", "final", "block", "match"; norm_find: NORM_COUNT for no such name (or NULL). */
+enum { NORM_COUNT = 4 };
+const char *norm_name(enum norming norm);
+int norm_find(const char *name);
+
 struct settings {
     int *layers; /* the chosen layers, rising */
     size_t layer_count;
@@ -17,7 +25,7 @@ struct settings {
     bool own_steps, own_sampler, own_guidance; /* the model's own, not the user's */
     const char *timesteps[STAGES_MAX]; /* of each stage of a cascade, static names; or NULL */
     const char *negative;              /* never NULL */
-    bool norm;                         /* condition through the final norm */
+    enum norming norm;
     bool native;
     const float *noise; /* or NULL */
     const char *cache;  /* folder of encodings, or NULL */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 bool view_equal(const struct view *a, const struct view *b) {
-    if (a->seed != b->seed || a->norm != b->norm || a->values != b->values)
+    if (a->seed != b->seed || a->norm != b->norm || a->block != b->block || a->values != b->values)
         return false;
     if (a->prompt && b->prompt && strcmp(a->prompt, b->prompt) != 0)
         return false;

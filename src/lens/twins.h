@@ -13,7 +13,8 @@
 struct view {
     const float *states; /* (T,D) raw; they live as long as the view */
     size_t values;       /* T D */
-    bool norm;           /* whether the final norm comes next */
+    int norm;            /* which norm comes next: enum norming */
+    size_t block;        /* and of which block, where it is a block's own */
     uint64_t seed;
     const char *prompt; /* NULL where no part of the model reads it */
 };

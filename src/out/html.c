@@ -431,14 +431,11 @@ static void put_foot(struct page *p) {
                 "<div class=\"about\">\n<div>\n<h2>How to read this</h2>\n<p>A text encoder works "
                 "in layers, and an image model usually sees only the last. Here the hidden state "
                 "behind each layer was ");
+    buffer_html(b, p->r->passage);
     buffer_text(
         b,
-        p->r->without_norm
-            ? "given as it is, without the encoder\xE2\x80\x99s final layer norm, to the image "
-            : "passed through the encoder\xE2\x80\x99s final layer norm and given to the image ");
-    buffer_text(
-        b,
-        "model in place of the last one; everything else, the starting noise included, stayed the "
+        " and given to the image model in place of the last one; everything else, the starting "
+        "noise included, stayed the "
         "same. So each picture shows what the encoder has worked out by that layer: where an "
         "object, a colour or a relation first appears, and from which layer on it stays.</p>\n"
         "<p>The plot tells how far each picture is from the last layer\xE2\x80\x99s, pixel by "

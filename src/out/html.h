@@ -47,7 +47,7 @@ struct report {
     const char *const *settings;     /* key, value, ..., NULL; may be NULL */
     const char *command;             /* to reproduce the run, quoted for a shell; NULL: none */
     bool complete;                   /* false: the page says that pictures are missing */
-    bool without_norm;               /* the layers went to the model raw, without the final norm */
+    const char *passage; /* what was done to a layer's state: "passed through ..." */
 };
 
 /* Cells may be given as thumbnails of this size: the page embeds none larger. */
