@@ -1,4 +1,5 @@
-/* The n-th allocation fails, for many n: opening a model, a whole lens into a folder, an encoding.
+/* The n-th allocation fails, for many n: opening a model, a whole lens into a folder, an encoding;
+ * a judge, texts and pictures.
  * Each ends in DL_FAILED with a message, or succeeds in full; nothing crashes, and what is on disk
  * is whole. Source of the idea: SQLite's test_malloc.c. */
 #include "model_support.h"
@@ -145,8 +146,53 @@ static void every_allocation_may_fail(void **state) {
     free(a.folder);
 }
 
+enum { SIZE = 12, TEXTS = 3 }; /* of an embedding; how many */
+
+static int try_judge(float texts[TEXTS * SIZE], float picture[SIZE]) {
+    static const char *const words[] = {"a dog", "a red cat", "two"};
+    dl_judge *judge = NULL;
+    dl_context *cx;
+    int status = dl_context_new(&cx);
+    if (status == DL_OK)
+        status = dl_set_threads(cx, 1);
+    if (status == DL_OK)
+        status = dl_judge_open(cx, "tests/data/clip-vision/old", &judge);
+    if (status == DL_OK)
+        status = dl_judge_texts(cx, judge, words, TEXTS, texts);
+    if (status == DL_OK)
+        status = dl_judge_file(cx, judge, "tests/data/clip-vision/pictures/large.png", picture);
+    if (status != DL_OK && cx)
+        assert_true(strchr(dl_message(cx), ':') != NULL);
+    dl_judge_close(judge);
+    dl_context_free(cx);
+    return status;
+}
+
+/* It fails, or gives the same numbers. */
+static void every_allocation_of_a_judge_may_fail(void **state) {
+    enum { TRIES = 250 };
+    float texts[TEXTS * SIZE], picture[SIZE], same[TEXTS * SIZE], seen[SIZE];
+    (void)state;
+    assert_int_equal(try_judge(texts, picture), DL_OK);
+    counted = 0;
+    assert_int_equal(try_judge(same, seen), DL_OK);
+    const long all = counted;
+    for (int i = 0; i < TRIES; i++) {
+        /* half of them at the end, behind the reading of the vocabulary */
+        countdown = i % 2 ? all * i / TRIES : all - TRIES + i;
+        const int status = try_judge(same, seen);
+        countdown = -1;
+        assert_true(status == DL_OK || status == DL_FAILED);
+        if (status == DL_OK) {
+            assert_memory_equal(same, texts, sizeof texts);
+            assert_memory_equal(seen, picture, sizeof picture);
+        }
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail),
+                                       cmocka_unit_test(every_allocation_of_a_judge_may_fail)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

@@ -42,7 +42,9 @@ static int check_kind(dl_context *cx, const char *dir) {
 static int open_tokenizer(dl_context *cx, const char *dir, struct tokenizer **out) {
     char name[64] = "CLIPTokenizer";
     char *path = path_join(dir, "tokenizer_config.json");
-    const bool there = path && file_exists(path);
+    if (!path)
+        return fail_memory(cx, dir, strlen(dir));
+    const bool there = file_exists(path);
     free(path);
     if (there) {
         struct config config;

@@ -30,7 +30,9 @@ enum { SIZE_MAX_PIXELS = 1 << 12 };
  * a model; that one comes first. */
 static int open_config(dl_context *cx, const char *dir, struct config *config) {
     char *path = path_join(dir, "processor_config.json");
-    const bool joint = path && file_exists(path);
+    if (!path)
+        return fail_memory(cx, dir, strlen(dir));
+    const bool joint = file_exists(path);
     free(path);
     if (joint) {
         DL_TRY(config_open(cx, dir, "processor_config.json", config));
