@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXTS_AT_ONCE = 16, ROWS_AT_ONCE = 512 /* patches of pictures */ };
+/* Texts that go through the text tower at once; rows (tokens, patches) through either. */
+enum { TEXTS_AT_ONCE = 16, ROWS_AT_ONCE = 512 };
 
 struct dl_judge {
     char *path;
@@ -211,6 +212,11 @@ static int embed_texts(dl_context *cx, const dl_judge *j, const struct tokens *t
     return status;
 }
 
+static size_t at_once(size_t rows, size_t most) {
+    const size_t fit = ROWS_AT_ONCE / rows;
+    return fit < 1 ? 1 : fit < most ? fit : most;
+}
+
 static int tokenize_all(dl_context *cx, const dl_judge *j, const char *const *texts, size_t M,
                         struct tokens *tokens) {
     for (size_t i = 0; i < M; i++) {
@@ -229,11 +235,12 @@ int judge_texts(dl_context *cx, const dl_judge *judge, const char *const *texts,
     DL_TRY(allocate(cx, "tokens", M, sizeof *tokens, (void **)&tokens));
     int status = tokenize_all(cx, judge, texts, M, tokens);
     for (size_t T = 1; T <= judge->tokens && status == DL_OK; T++) {
+        const size_t most = at_once(T, TEXTS_AT_ONCE);
         size_t B = 0;
         for (size_t i = 0; i <= M && status == DL_OK; i++) {
             if (i < M && tokens[i].count == T)
                 which[B++] = i;
-            if (B == TEXTS_AT_ONCE || (i == M && B > 0)) {
+            if (B == most || (i == M && B > 0)) {
                 status = embed_texts(cx, judge, tokens, which, B, out);
                 B = 0;
             }
@@ -251,7 +258,7 @@ int judge_pictures(dl_context *cx, const dl_judge *judge, const struct image *im
                    float *out) {
     const struct vision_tower *v = judge->vision;
     const size_t P = v->size, values = 3 * v->image_size * v->image_size;
-    const size_t fit = ROWS_AT_ONCE / (v->patches + 1), most = fit < 1 ? 1 : fit < N ? fit : N;
+    const size_t most = at_once(v->patches + 1, N);
     float *pixels = NULL; /* (most,3,S,S) */
     int status = allocate(cx, "pictures", most, values * sizeof *pixels, (void **)&pixels);
     for (size_t first = 0, B; first < N && status == DL_OK; first += B) {

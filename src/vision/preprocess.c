@@ -228,24 +228,37 @@ int preprocess_picture(dl_context *cx, const struct preprocess *p, const struct 
 
 /* ---- files --------------------------------------------------------------------------------- */
 
-/* The name of a picture format that is not PNG; NULL for all else. */
+/* How files of other formats begin. */
+static const struct {
+    size_t at, length;
+    const char *bytes, *name;
+} other_formats[] = {
+    {0, 3, "\xff\xd8\xff", "a JPEG file"},
+    {0, 4, "GIF8", "a GIF file"},
+    {0, 2, "BM", "a BMP file"},
+    {8, 4, "WEBP", "a WebP file"},
+    {0, 4, "II*\0", "a TIFF file"},
+    {0, 4, "MM\0*", "a TIFF file"},
+    {4, 8, "ftypavif", "an AVIF file"},
+    {4, 7, "ftyphei", "a HEIC file"},
+    {4, 8, "ftypmif1", "a HEIC file"},
+    {0, 4, "<svg", "an SVG file"},
+};
+
+/* "a JPEG file"; NULL for what is none of these. */
 static const char *other_format(const char *path) {
     unsigned char head[12] = {0};
     FILE *file = file_exists(path) ? fopen(path, "rb") : NULL;
     const size_t size = file ? fread(head, 1, sizeof head, file) : 0;
     if (file)
         fclose(file);
-    if (size < sizeof head)
-        return NULL;
-    return !memcmp(head, "\xff\xd8\xff", 3)                                      ? "a JPEG file"
-           : !memcmp(head, "GIF8", 4)                                            ? "a GIF file"
-           : !memcmp(head, "BM", 2)                                              ? "a BMP file"
-           : !memcmp(head, "RIFF", 4) && !memcmp(head + 8, "WEBP", 4)            ? "a WebP file"
-           : !memcmp(head, "II*\0", 4) || !memcmp(head, "MM\0*", 4)              ? "a TIFF file"
-           : !memcmp(head + 4, "ftypavif", 8)                                    ? "an AVIF file"
-           : !memcmp(head + 4, "ftyphei", 7) || !memcmp(head + 4, "ftypmif1", 8) ? "a HEIC file"
-           : !memcmp(head, "<svg", 4)                                            ? "an SVG file"
-                                                                                 : NULL;
+    for (size_t i = 0; i < sizeof other_formats / sizeof *other_formats; i++) {
+        const size_t end = other_formats[i].at + other_formats[i].length;
+        if (end <= size &&
+            !memcmp(head + other_formats[i].at, other_formats[i].bytes, other_formats[i].length))
+            return other_formats[i].name;
+    }
+    return NULL;
 }
 
 int picture_read(dl_context *cx, const char *path, struct image *out) {
