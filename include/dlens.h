@@ -178,7 +178,8 @@ DL_API void dl_tokens_free(dl_tokens *tokens);
  *            this token; nothing else changes */
 enum dl_norm { DL_NORM_FINAL, DL_NORM_NONE, DL_NORM_BLOCK, DL_NORM_MATCH };
 
-/* What the progress callback is told. */
+/* What the progress callback is told. Pictures of a small model are made side by side: the callback is
+ * told of them as if one came after another, in larger strides. */
 typedef struct dl_progress {
     const char *stage;    /* "encode", "denoise", "decode" */
     size_t step, steps;   /* of the running image; step counts from 1 */
