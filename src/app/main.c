@@ -61,10 +61,10 @@ static const struct command commands[] = {
      "  dlens merge -o whole part-1 part-2 part-3 part-4",
      command_experiment},
     {"merge", CMD_MERGE, "puts the shards of an experiment together", "-o OUT PART...",
-     "Puts together what dlens experiment --shard I/N has made, in any order. The parts\n"
-     "must be all N shards of one experiment: same weights, options and prompts, no\n"
-     "picture missing. The result is what the experiment in one piece writes, byte for\n"
-     "byte but for times.csv. The model is not needed.",
+     "Puts together what dlens experiment --shard I/N has made, in any order. The\n"
+     "parts must be all N shards of one experiment: same weights, options and\n"
+     "prompts, no picture missing. The result is what the experiment in one piece\n"
+     "writes, byte for byte but for times.csv. The model is not needed.",
      "  dlens merge -o whole part-1 part-2 part-3 part-4\n\n"
      "writes whole/index.html and prints its path.",
      command_merge},
