@@ -152,6 +152,10 @@ bench: all
 conformance: all
 	tools/reference/conformance.sh
 
+# Needs root and Debian or Ubuntu; says what it installs, and removes it again.
+slurm-check: all
+	@DLENS=$(PROGRAM) tools/slurm/check
+
 asan:
 	$(MAKE) BUILD=build-asan SANITIZE=address,undefined CFLAGS="-O1 -g" test
 
@@ -181,4 +185,4 @@ uninstall:
 clean:
 	rm -rf $(BUILD) $(PROGRAM) $(TOP)/libdlens.a $(TOP)/libdlens.so
 
-.PHONY: all test demo bench conformance asan install uninstall clean FORCE
+.PHONY: all test demo bench conformance slurm-check asan install uninstall clean FORCE
