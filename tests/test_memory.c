@@ -1,8 +1,12 @@
 /* The n-th allocation fails, for many n: opening a model, a whole lens into a folder, an encoding;
- * a judge, texts and pictures.
+ * a judge, texts and pictures; statistics.
  * Each ends in DL_FAILED with a message, or succeeds in full; nothing crashes, and what is on disk
  * is whole. Source of the idea: SQLite's test_malloc.c. */
 #include "model_support.h"
+#include "stats/agree.h"
+#include "stats/compare.h"
+#include "stats/order.h"
+#include "stats/summary.h"
 
 #include <cjson/cJSON.h>
 
@@ -99,8 +103,8 @@ static int try_all(struct attempt *a) {
 
 /* The manifest, where there is one, is JSON with all its parts. */
 static void check_manifest(const char *folder) {
-    static const char *const parts[] = {"schema", "version", "command", "model",
-                                        "options", "prompts", "images", "complete"};
+    static const char *const parts[] = {"schema",  "version", "command", "model",
+                                        "options", "prompts", "images",  "complete"};
     dl_context cx = {.status = DL_OK};
     char *path = path_join(folder, "out/manifest.json"), *text;
     if (file_exists(path)) {
@@ -109,8 +113,8 @@ static void check_manifest(const char *folder) {
         for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
             assert_non_null(cJSON_GetObjectItemCaseSensitive(manifest, parts[i]));
         const cJSON *options = cJSON_GetObjectItemCaseSensitive(manifest, "options");
-        assert_int_equal(
-            cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(options, "layers")), 2);
+        assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(options, "layers")),
+                         2);
         cJSON_Delete(manifest);
         free(text);
     }
@@ -190,9 +194,79 @@ static void every_allocation_of_a_judge_may_fail(void **state) {
     }
 }
 
+/* All that is made of two tables, printed into b. */
+static int try_tables(dl_context *cx, const struct score_table *t, struct buffer *b) {
+    struct summary summary = {0};
+    struct agreement agreement = {0};
+    struct comparison comparison = {0};
+    struct order order = {0};
+    int status = summarise(cx, t, 0, &summary);
+    if (status == DL_OK) {
+        summary_json(b, &summary);
+        status = agree(cx, &t[0], &t[1], 0, &agreement);
+    }
+    if (status == DL_OK) {
+        agreement_json(b, &agreement);
+        status = compare_order(cx, t, 2, NULL, 0, &order);
+    }
+    for (enum comparison_kind kind = 0; kind < COMPARE_KINDS && status == DL_OK; kind++) {
+        comparison_free(&comparison);
+        status = compare_tables(cx, kind, t, 2, NULL, 0, 0, &comparison);
+        if (status == DL_OK)
+            comparison_json(b, &comparison);
+    }
+    if (status == DL_OK)
+        order_json(b, &order);
+    summary_free(&summary);
+    agreement_free(&agreement);
+    comparison_free(&comparison);
+    order_free(&order);
+    return status == DL_OK ? buffer_check(cx, b, "statistics") : status;
+}
+
+static int try_statistics(struct buffer *b) {
+    static const char text[] = "prompt,seed,0,4,8,is_natural,avg_daily_views,head,noun_0,noun_1\n"
+                               "a dog,0,0,1,1,1,12,dog,dog,cat\na cat,0,1,x,1,0,3,x,y,x\n"
+                               "a dog,1,1,1,1,1,12,dog,dog,cat\na hat,0,0,0,1,0,5,x,y,x\n";
+    dl_context cx = {.threads = 1};
+    struct score_table t[2] = {{0}, {0}};
+    int status = table_parse(&cx, "a.csv", text, sizeof text - 1, 1.0, &t[0]);
+    if (status == DL_OK)
+        status = table_parse(&cx, "b.csv", text, sizeof text - 1, 1.0, &t[1]);
+    if (status == DL_OK)
+        status = try_tables(&cx, t, b);
+    if (status != DL_OK)
+        assert_true(strchr(cx.message, ':') != NULL);
+    table_free(&t[0]);
+    table_free(&t[1]);
+    return status;
+}
+
+/* They fail, or say the same. */
+static void every_allocation_of_statistics_may_fail(void **state) {
+    struct buffer whole = {0};
+    (void)state;
+    counted = 0;
+    assert_int_equal(try_statistics(&whole), DL_OK);
+    const long all = counted;
+    assert_true(all > 50);
+    for (long i = 0; i < all; i++) {
+        struct buffer b = {0};
+        countdown = i;
+        const int status = try_statistics(&b);
+        countdown = -1;
+        assert_true(status == DL_OK || status == DL_FAILED);
+        if (status == DL_OK) /* sorting does without its scratch memory */
+            assert_string_equal(b.data, whole.data);
+        buffer_free(&b);
+    }
+    buffer_free(&whole);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail),
-                                       cmocka_unit_test(every_allocation_of_a_judge_may_fail)};
+                                       cmocka_unit_test(every_allocation_of_a_judge_may_fail),
+                                       cmocka_unit_test(every_allocation_of_statistics_may_fail)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
