@@ -103,7 +103,7 @@ static struct view view_at(const struct run *run, const struct place *at) {
     return (struct view){
         .states = e->hidden + k * e->stride,
         .values = e->tokens * e->width,
-        .norm = layer == LAYER_NATIVE ? NORM_FINAL : (int)s->norm,
+        .norm = layer == LAYER_NATIVE ? NORM_FINAL : s->norm,
         .block = layer != LAYER_NATIVE && s->norm == NORM_BLOCK ? k : 0,
         .seed = s->seeds[at->i],
         .prompt = run->model->reads_prompt ? run->group->prompts[at->p] : NULL,

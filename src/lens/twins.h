@@ -7,13 +7,13 @@
 #ifndef DLENS_LENS_TWINS_H
 #define DLENS_LENS_TWINS_H
 
-#include "family/family.h"
+#include "lens/settings.h"
 
 /* What a picture is made from, of what differs between the pictures of a run. */
 struct view {
     const float *states; /* (T,D) raw; they live as long as the view */
     size_t values;       /* T D */
-    int norm;            /* which norm comes next: enum norming */
+    enum norming norm;   /* which norm comes next */
     size_t block;        /* and of which block, where it is a block's own */
     uint64_t seed;
     const char *prompt; /* NULL where no part of the model reads it */
