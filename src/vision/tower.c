@@ -216,9 +216,3 @@ int vision_embed(dl_context *cx, const struct vision_tower *tower, float *out, c
     forward(cx, tower, out, pixels, B);
     return DL_OK;
 }
-
-size_t vision_memory(dl_context *cx, const struct vision_tower *tower, size_t B) {
-    arena_plan(cx);
-    forward(cx, tower, NULL, NULL, B);
-    return arena_plan_end(cx);
-}

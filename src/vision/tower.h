@@ -41,7 +41,4 @@ void vision_close(struct vision_tower *tower); /* NULL is allowed */
 int vision_embed(dl_context *cx, const struct vision_tower *tower, float *out, const float *pixels,
                  size_t B);
 
-/* Bytes of arena that vision_embed takes for this batch. */
-size_t vision_memory(dl_context *cx, const struct vision_tower *tower, size_t B);
-
 #endif
