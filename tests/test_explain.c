@@ -7,6 +7,7 @@
 #include "family/family.h"
 #include "lens/explain.h"
 #include "lens/run.h"
+#include "lens/units.h"
 #include "nn/resample.h"
 
 static const double tolerance = 1e-4;
@@ -450,6 +451,92 @@ static void attention_maps(void **state) {
     dl_context_free(cx);
 }
 
+/* ---- units ----------------------------------------------------------------------------------- */
+
+/* Answers are the largest values of the reference's activations and states; the start token's do
+ * not count. */
+static void units_of(const char *name, const char *dir) {
+    struct fixture f;
+    struct settings settings;
+    struct unit *units;
+    struct answer answers[9];
+    size_t count;
+    open_fixture(&f, name, dir, "all");
+    const char *const prompts[3] = {"cat", f.prompt, ""};
+    const size_t first = strncmp(name, "if", 2) == 0 ? 0 : 1; /* T5 has no start token */
+    assert_int_equal(settings_resolve(f.cx, f.model, &f.options, &settings), DL_OK);
+    assert_int_equal(units_parse(f.cx, "2.ff.7,1.out.3:5", f.model->encoder, &units, &count),
+                     DL_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(units_answer(f.cx, f.model, &settings, prompts, 3, units, count, answers),
+                     DL_OK);
+    const struct tensor *t = reference_tensor(f.expected, "", "units.2");
+    const float *values = t->data;
+    size_t best = first;
+    for (size_t i = first; i < t->shape[0]; i++)
+        if (values[i * t->shape[1] + 7] > values[best * t->shape[1] + 7])
+            best = i;
+    assert_int_equal(answers[1].token, best);
+    assert_true(fabsf(answers[1].value - values[best * t->shape[1] + 7]) < 1e-4f);
+
+    dl_encoding e;
+    f.options.norm = DL_NORM_NONE;
+    assert_int_equal(dl_encode(f.cx, f.model, &f.options, f.prompt, &e), DL_OK);
+    const float *h = e.hidden + e.tokens * e.hidden_size; /* output of block 1 */
+    for (size_t u = 3; u < 5; u++) {
+        float most = -INFINITY;
+        for (size_t i = first; i < t->shape[0]; i++)
+            most = fmaxf(most, h[i * e.hidden_size + u]);
+        assert_true(fabsf(answers[(u - 2) * 3 + 1].value - most) < 1e-5f);
+    }
+    dl_encoding_free(&e);
+    free(units);
+    settings_free(&settings);
+    close_fixture(&f);
+}
+
+static void units_answer_as_the_reference(void **state) {
+    (void)state;
+    units_of("tiny-sd1", "tests/data/tiny-sd1");
+    units_of("if-cascade", "tests/data/if-cascade/IF-I-T-v1.0");
+}
+
+static void units_that_are_none(void **state) {
+    static const char *const wrong[] = {"",
+                                        "4",
+                                        "0.ff.1",
+                                        "5.out.1",
+                                        "1.ff.64000",
+                                        "1.out.5:3",
+                                        "1.out.1,",
+                                        "1.fx.1",
+                                        "1.ff.1x",
+                                        "1.ff.",
+                                        "1.ff.-1",
+                                        "1.ff.1:",
+                                        "1.ff.:",
+                                        "-1.out.0",
+                                        "1.out.3:99999999999999999999999",
+                                        "1.ff.1;1.ff.2"};
+    struct fixture f;
+    struct unit *units;
+    size_t count;
+    char name[64];
+    (void)state;
+    open_fixture(&f, "tiny-sd1", "tests/data/tiny-sd1", "all");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        if (units_parse(f.cx, wrong[i], f.model->encoder, &units, &count) != DL_USAGE)
+            fail_msg("\"%s\" is taken for a unit", wrong[i]);
+        free(units);
+    }
+    assert_int_equal(units_parse(f.cx, "4.ff", f.model->encoder, &units, &count), DL_OK);
+    assert_int_equal(count, f.model->encoder->units);
+    unit_name(name, &units[3]);
+    assert_string_equal(name, "4.ff.3");
+    free(units);
+    close_fixture(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_pytorch_sd1),
@@ -462,6 +549,8 @@ int main(void) {
         cmocka_unit_test(words_of_tokenizers),
         cmocka_unit_test(heat_that_does_not_fit),
         cmocka_unit_test(attention_maps),
+        cmocka_unit_test(units_answer_as_the_reference),
+        cmocka_unit_test(units_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@ struct invocation {
 int command_lens(const struct invocation *call);
 int command_generate(const struct invocation *call);
 int command_encode(const struct invocation *call);
+int encode_units(const struct invocation *call); /* encode --units */
 int command_tokenize(const struct invocation *call);
 int command_inspect(const struct invocation *call);
 int command_analyse(const struct invocation *call);

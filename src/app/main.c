@@ -36,8 +36,10 @@ static const struct command commands[] = {
     {"encode", CMD_ENCODE, "every layer's hidden state and conditioning, to a file", "PROMPT",
      "Writes a safetensors file with the hidden states hidden.0, hidden.1, ... as they\n"
      "leave the blocks, the conditionings cond.0, cond.1, ... behind the final norm,\n"
-     "each [1,T,D] in f32, the token ids and, where there is one, the pooled state.",
-     "  dlens encode \"a dog\" -o dog.safetensors",
+     "each [1,T,D] in f32, the token ids and, where there is one, the pooled state.\n"
+     "With --units: the prompts of a set that drive units of the encoder most.",
+     "  dlens encode \"a dog\" -o dog.safetensors\n"
+     "  dlens encode --units 4.ff.17,6.out.0:8 --prompts set.csv --top 5",
      command_encode},
     {"tokenize", CMD_TOKENIZE, "token ids and pieces", "TEXT",
      "Prints the ids and pieces that the model's tokenizer makes of a text.",

@@ -40,7 +40,7 @@ enum { APART = 1 << 30 };
 /* clang-format off */
 static const struct option table[] = {
     {INPUT, "model", 'm', KIND_PATH, "PATH", "a folder in diffusers layout, or the name of a bundled model; default $DLENS_MODEL, else emoji-clip", AT(model), CMD_MODEL, 0, 0},
-    {INPUT, "prompts", 0, KIND_PATH, "FILE", "prompts from a file: one a line, or a .csv with a column `prompt`; - is standard input", AT(prompts_file), CMD_LISTED, 0, 0},
+    {INPUT, "prompts", 0, KIND_PATH, "FILE", "prompts from a file: one a line, or a .csv with a column `prompt`; - is standard input", AT(prompts_file), CMD_LISTED | CMD_ENCODE, 0, 0},
     {INPUT, "encoder", 0, KIND_WHOLE, "N", "the text encoder to look through, where a model has several; default 1", AT(encoder), CMD_FOLDERS | CMD_ENCODE | CMD_TOKENIZE, 1, 1000},
 
     {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; 0 is the embeddings, k the output of block k; default all", AT(layers), CMD_LENS, 0, 0},
@@ -49,6 +49,8 @@ static const struct option table[] = {
     {LOOK, "skip-layer", 0, KIND_TEXT, "SPEC", "leave these encoder blocks out (1 is the first), their input passes on; default none", AT(skip_layers), CMD_FOLDERS | CMD_ENCODE, 0, 0},
     {LOOK, "native", 0, KIND_FLAG, NULL, "also native.png, the picture of the conditioning that the model family itself uses: a control", AT(native), CMD_FOLDERS, 0, 0},
     {LOOK, "explain", 0, KIND_FLAG, NULL, "also look in other ways: where in the pictures each word is attended to, the encoder's attention, the pieces nearest to its states, how alike its layers are; in the report and as safetensors", AT(explain), CMD_LENS, 0, 0},
+    {LOOK, "units", 0, KIND_TEXT, "SPEC", "in place of the states: which of the prompts (of --prompts, too) drive these units most: BLOCK.out.N, a coordinate of a block's output, BLOCK.ff.N, an activation of its feed-forward layer; lists 4.ff.17,5.out.3, ranges 4.ff.0:16, all 4.ff", AT(units), CMD_ENCODE, 0, 0},
+    {LOOK, "top", 0, KIND_WHOLE, "K", "prompts for each unit; default 10", AT(top), CMD_ENCODE, 1, 100000},
 
     {SAMPLING, "seed", 's', KIND_TEXT, "N[,N...]", "the seeds; default 0", AT(seed_list), CMD_LISTED, 0, 0},
     {SAMPLING, "seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first; default 1", AT(seed_count), CMD_LISTED, 1, 1000000},
@@ -81,7 +83,7 @@ static const struct option table[] = {
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default experiment-out/NAME (NAME-2, ... where that holds other settings; of a shard NAME-I-of-N)", AT(output), CMD_EXPERIMENT | APART, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder in which the parts are put together", AT(output), CMD_MERGE | APART, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "the PNG, default out.png; of several pictures the folder, default out", AT(output), CMD_GENERATE, 0, 0},
-    {RESULTS, "output", 'o', KIND_PATH, "PATH", "the file; default states.safetensors", AT(output), CMD_ENCODE, 0, 0},
+    {RESULTS, "output", 'o', KIND_PATH, "PATH", "the file; default states.safetensors (--units: JSON, default none)", AT(output), CMD_ENCODE, 0, 0},
     {RESULTS, "overwrite", 0, KIND_FLAG, NULL, "put the results into a folder that holds other settings' results or foreign files: the former are removed", AT(overwrite), CMD_FOLDERS | CMD_MERGE | APART, 0, 0},
     {RESULTS, "latents", 0, KIND_PATH, "FILE", "also write the final latents, layer.N.seed.S (of several prompts prompt.P.layer.N.seed.S), to this safetensors file", AT(latents), CMD_LISTED, 0, 0},
     {RESULTS, "show", 0, KIND_FLAG, NULL, "draw the pictures in the terminal", AT(show), CMD_LISTED | APART, 0, 0},

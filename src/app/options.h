@@ -29,10 +29,10 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
 struct options {
     const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise, *latents,
         *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
-        *cache, *shard, *judge, *questions, *scale, *compare;
+        *cache, *shard, *units, *judge, *questions, *scale, *compare;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */
-    long steps, threads, encoder, repeats, stages, reuse;
+    long top, steps, threads, encoder, repeats, stages, reuse;
     double guidance, eta; /* guidance -1: not given */
     int clean_caption, native, explain, json, quiet, verbose, no_color, overwrite, show, tensors, list,
         agree, help;

@@ -46,6 +46,11 @@ int command_encode(const struct invocation *call) {
     const char *prompt = NULL;
     dl_model *model = NULL;
     struct inputs inputs = {0};
+    if (call->options->units)
+        return encode_units(call);
+    if (call->options->prompts_file || call->options->top)
+        return fail(call->cx, DL_USAGE, "--%s: goes with --units",
+                    call->options->top ? "top" : "prompts");
     DL_TRY(one_text(call, "PROMPT", &prompt));
     int status = open_model(call, &model);
     if (status == DL_OK)

@@ -48,6 +48,11 @@ status json_of_a_large_seed 0 "" lens "a dog" -m "$tiny" $fast -l last -s 184467
 ok json_keeps_the_seed grep -q '"seed":18446744073709551615,' out
 status skip_layer 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-layer 2 -o skip
 status norm_none 0 "" lens "a dog" -m "$tiny" $fast -l 1 --norm none -o norm
+status norm_match 0 "" lens "a dog" -m "$tiny" $fast -l 1 --norm match -o match
+status norm_unknown 2 "block or match" lens "a dog" -m "$tiny" --norm rms -o bad
+status explain 0 "" lens "a dog" -m "$tiny" $fast -l last --explain -o explain
+ok explain_files test -s explain/0-a-dog/explain.safetensors -a -s explain/0-a-dog/seed-0/layer-04.heat.safetensors
+ok explain_report grep -q "Other ways of looking" explain/index.html
 status native 0 "" lens "a dog" -m "$tiny" $fast -l last --native -o native
 ok native_is_made test -s native/0-a-dog/seed-0/native.png
 status show 0 "" lens "a dog" -m "$tiny" $fast -l last --show -o show
@@ -165,6 +170,12 @@ status encode 0 "" encode "a dog" -m "$tiny" -o states.safetensors
 ok encode_tensors grep -aq '"cond.4"' states.safetensors
 ok encode_hidden grep -aq '"hidden.0"' states.safetensors
 status encode_into_a_folder 2 "is a folder" encode "a dog" -m "$tiny" -o many
+printf 'a dog\na red cat\nsnow\n' > set.txt
+status encode_units 0 "" encode -m "$tiny" --units 2.ff.1,4.out.0 --prompts set.txt --top 2 -o units.json
+ok encode_units_table test "$(grep -c '^[24]\.' out)" = 2 -a "$(wc -l < out)" = 6
+ok encode_units_file grep -q '"unit":.*"4.out.0"' units.json
+status encode_units_unknown 2 "is no unit" encode "a dog" -m "$tiny" --units 9.ff.1
+status encode_set_without_units 2 "goes with --units" encode "a dog" -m "$tiny" --prompts set.txt
 status encode_json 0 "" encode "a dog" -m "$tiny" --json
 ok encode_json_layers grep -q '"layers":4' out
 status tokenize 0 "" tokenize "a dog" -m "$tiny" --json
