@@ -224,12 +224,42 @@ static void too_little_is_refused_with_the_least(void **state) {
     dl_context_free(cx);
 }
 
+/* Each thread has scratch of its own: where that is too much, some threads are given up. */
+static void threads_are_given_up_last(void **state) {
+    enum { MANY = 16 };
+    dl_context *cx;
+    dl_options options;
+    dl_plan few, many;
+    (void)state;
+    if (!TELLS_MEMORY)
+        skip();
+    assert_int_equal(dl_context_new(&cx), DL_OK);
+    dl_model *model = open_in(cx, mid_size);
+    dl_options_init(&options);
+    options.width = options.height = 320;
+    dl_set_threads(cx, 1);
+    cx->thrift = (struct thrift){.give_back = true, .halves = true, .strips = 3};
+    assert_int_equal(dl_plan_picture(cx, model, &options, &few), DL_OK);
+    dl_set_threads(cx, MANY);
+    assert_int_equal(dl_plan_picture(cx, model, &options, &many), DL_OK);
+    assert_true(many.resident > few.resident + (2 << 20));
+    const size_t limit = few.resident + (1 << 20);
+    assert_int_equal(dl_limit_memory(cx, model, &options, 1, limit, &few), DL_OK);
+    assert_true(few.resident <= limit && cx->threads < MANY);
+    assert_non_null(strstr(few.measures, "fewer threads"));
+    assert_int_equal(dl_limit_memory(cx, model, &options, 1, 0, &few), DL_OK);
+    assert_int_equal(cx->threads, MANY);
+    dl_model_close(model);
+    dl_context_free(cx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(measures_change_no_bit),
         cmocka_unit_test(plan_is_the_truth),
         cmocka_unit_test(memory_does_not_grow_with_the_run),
         cmocka_unit_test(too_little_is_refused_with_the_least),
+        cmocka_unit_test(threads_are_given_up_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,6 +64,7 @@ int dl_set_threads(dl_context *cx, int threads) {
     if (threads < 0 || threads > THREADS_MAX)
         return fail(cx, DL_USAGE, "--threads %d: must be 1 to %d", threads, THREADS_MAX);
     cx->threads = threads ? threads : all_cores();
+    cx->thrift.threads = 0;
     return DL_OK;
 }
 

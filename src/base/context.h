@@ -31,6 +31,7 @@ struct thrift {
     bool give_back; /* weights are given back after each use (base/pages.h) */
     bool halves;    /* the two halves of guidance one after another */
     size_t strips;  /* so many levels of a decoder, the finest first, are computed in strips */
+    int threads;    /* not 0: the context's threads before some were given up */
 };
 
 struct dl_context {

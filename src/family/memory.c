@@ -115,37 +115,53 @@ int memory_plan(dl_context *cx, const dl_model *model, const struct sample_reque
 /* In order of what they cost in time (bench/README.md). */
 struct measure {
     const char *name;
-    bool usual;                          /* costs next to nothing */
-    bool (*take)(struct thrift *thrift); /* false: there is no more of it */
+    bool usual;                   /* costs next to nothing */
+    bool (*take)(dl_context *cx); /* false: there is no more of it */
 };
 
-static bool give_back(struct thrift *t) {
-    const bool more = !t->give_back;
-    t->give_back = true;
+static bool give_back(dl_context *cx) {
+    const bool more = !cx->thrift.give_back;
+    cx->thrift.give_back = true;
     return more;
 }
 
-static bool strips(struct thrift *t) {
+static bool strips(dl_context *cx) {
     enum { LEVELS = 3 }; /* coarser ones are small */
-    return t->strips < LEVELS ? (bool)++t->strips : false;
+    return cx->thrift.strips < LEVELS ? (bool)++cx->thrift.strips : false;
 }
 
-static bool halves(struct thrift *t) {
-    const bool more = !t->halves;
-    t->halves = true;
+static bool halves(dl_context *cx) {
+    const bool more = !cx->thrift.halves;
+    cx->thrift.halves = true;
     return more;
+}
+
+/* Each thread has scratch of its own. */
+static bool fewer_threads(dl_context *cx) {
+    if (cx->threads < 2)
+        return false;
+    cx->thrift.threads = cx->thrift.threads ? cx->thrift.threads : cx->threads;
+    cx->threads /= 2;
+    return true;
+}
+
+static void forget_measures(dl_context *cx, size_t limit) {
+    if (cx->thrift.threads)
+        cx->threads = cx->thrift.threads;
+    cx->thrift = (struct thrift){.limit = limit};
 }
 
 static const struct measure measures[] = {
     {"weights given back after each use", true, give_back},
     {"decoder in strips", false, strips},
     {"halves of guidance one after another", false, halves},
+    {"fewer threads", false, fewer_threads},
 };
 
 enum { MEASURES = sizeof measures / sizeof measures[0] };
 
 static void describe(const struct thrift *t, char *out, size_t size) {
-    const bool taken[MEASURES] = {t->give_back, t->strips > 0, t->halves};
+    const bool taken[MEASURES] = {t->give_back, t->strips > 0, t->halves, t->threads > 0};
     size_t used = 0;
     out[0] = '\0';
     for (size_t i = 0; i < MEASURES; i++)
@@ -158,19 +174,22 @@ static void describe(const struct thrift *t, char *out, size_t size) {
 static int take_measure(dl_context *cx, const dl_model *model, const struct sample_request *request,
                         size_t prompts, bool usual, dl_plan *plan, bool *taken) {
     const struct thrift before = cx->thrift;
+    const int threads = cx->threads;
     *taken = false;
     for (size_t i = 0; i < MEASURES && !*taken; i++) {
         dl_plan less;
         if (usual && !measures[i].usual)
             continue;
-        if (!measures[i].take(&cx->thrift))
+        if (!measures[i].take(cx))
             continue;
         DL_TRY(plan_phases(cx, model, request, prompts, &less));
         *taken = less.resident < plan->resident;
-        if (*taken)
+        if (*taken) {
             *plan = less;
-        else
+        } else {
             cx->thrift = before;
+            cx->threads = threads;
+        }
     }
     return DL_OK;
 }
@@ -188,15 +207,8 @@ static int choose(dl_context *cx, const dl_model *model, const struct sample_req
     return DL_OK;
 }
 
-int memory_choose(dl_context *cx, const dl_model *model, const struct sample_request *request,
-                  size_t prompts, size_t limit, dl_plan *plan) {
-    const size_t process = process_memory(cx, model), machine = machine_memory();
-    cx->thrift = (struct thrift){.limit = limit};
-    int status = memory_begin(cx, model);
-    if (status == DL_OK)
-        status = choose(cx, model, request, prompts, process, limit, plan);
-    memory_end(cx);
-    DL_TRY(status);
+/* Tells the plan; refuses it where it is too large. */
+static int judge_plan(dl_context *cx, size_t limit, size_t machine, const dl_plan *plan) {
     tell(cx, DL_LOG_NOTE, "memory: up to %zu MB resident, %zu MB of it weights%s%s",
          plan->resident / 1000000 + 1, plan->weights / 1000000, plan->measures[0] ? "; " : "",
          plan->measures);
@@ -211,4 +223,19 @@ int memory_choose(dl_context *cx, const dl_model *model, const struct sample_req
                     "machine has; --max-memory makes do with less, a smaller --size too",
                     (plan->resident - plan->weights) / 1000000 + 1);
     return DL_OK;
+}
+
+int memory_choose(dl_context *cx, const dl_model *model, const struct sample_request *request,
+                  size_t prompts, size_t limit, dl_plan *plan) {
+    const size_t process = process_memory(cx, model), machine = machine_memory();
+    forget_measures(cx, limit);
+    int status = memory_begin(cx, model);
+    if (status == DL_OK)
+        status = choose(cx, model, request, prompts, process, limit, plan);
+    memory_end(cx);
+    DL_TRY(status);
+    status = judge_plan(cx, limit, machine, plan);
+    if (status != DL_OK)
+        forget_measures(cx, 0);
+    return status;
 }
