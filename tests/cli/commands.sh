@@ -138,6 +138,14 @@ status empty_model 2 "empty" lens "a dog" -m "" $fast -o bad
 status too_large_for_the_machine 1 "machine" lens "a dog" -m "$tiny" --size 16384x16384 -o bad
 status max_memory 1 "needs" lens "a dog" -m "$tiny" $fast --max-memory 1k -o bad
 ok nothing_was_written [ ! -e bad ]
+status memory_to_spare 0 "" generate "a dog" -m "$tiny" $fast -o spare.png --max-memory 2G
+status memory_too_short 1 "at least" generate "a dog" -m "$tiny" $fast -o short.png --max-memory 1k
+least=$(sed -n 's/.*at least \([0-9]*\) MB.*/\1/p' err)
+status memory_just_enough 0 "memory: up to" generate "a dog" -m "$tiny" --steps 1 --size 64x64 -v \
+    -o short.png --max-memory "$((least + 1))M"
+ok memory_changes_no_pixel cmp spare.png short.png
+status inspect_within 0 "" inspect "$tiny" --max-memory 2G
+ok inspect_tells_memory grep -q "MB resident" out
 
 # ---- models that are unusable
 status model_missing 3 "nowhere" lens "a dog" -m nowhere/model -o bad
