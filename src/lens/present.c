@@ -340,7 +340,8 @@ static int write_report(struct presentation *p) {
     return status;
 }
 
-int present(dl_context *cx, const cJSON *manifest, const struct grid *grid, const char *folder) {
+static int present_parts(dl_context *cx, const cJSON *manifest, const struct grid *grid,
+                         const char *folder, bool with_page) {
     struct presentation p = {
         .cx = cx,
         .manifest = manifest,
@@ -353,9 +354,9 @@ int present(dl_context *cx, const cJSON *manifest, const struct grid *grid, cons
         status = load_thumbnails(&p);
     for (size_t i = 0; i < grid->prompt_count && status == DL_OK; i++)
         status = write_sheet(&p, i);
-    if (status == DL_OK)
+    if (status == DL_OK && with_page)
         status = looks_read(cx, grid, folder, p.thumbnails, p.layers, &p.looks);
-    if (status == DL_OK)
+    if (status == DL_OK && with_page)
         status = write_report(&p);
     looks_free(p.looks);
     for (size_t i = 0; p.thumbnails && i < grid_count(grid); i++)
@@ -367,4 +368,13 @@ int present(dl_context *cx, const cJSON *manifest, const struct grid *grid, cons
     free(p.columns);
     free(p.layers);
     return status;
+}
+
+int present(dl_context *cx, const cJSON *manifest, const struct grid *grid, const char *folder) {
+    return present_parts(cx, manifest, grid, folder, true);
+}
+
+int present_sheets(dl_context *cx, const cJSON *manifest, const struct grid *grid,
+                   const char *folder) {
+    return present_parts(cx, manifest, grid, folder, false);
 }

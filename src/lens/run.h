@@ -52,4 +52,8 @@ void latents_name(char out[96], size_t prompts, size_t prompt, int layer, uint64
 int present(dl_context *cx, const struct cJSON *manifest, const struct grid *grid,
             const char *folder);
 
+/* The contact sheets alone: the caller writes a report of its own. */
+int present_sheets(dl_context *cx, const struct cJSON *manifest, const struct grid *grid,
+                   const char *folder);
+
 #endif

@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EMBED_BYTES = 18 << 20, EMBED_LEAST = 16, LONG_PROMPT = 90, TITLE_MAX = 80 };
+enum { EMBED_BYTES = 18 << 20, EMBED_LEAST = 16, LONG_PROMPT = 90 };
 
 /* What is known before writing. */
 struct page {
@@ -42,16 +42,8 @@ static const struct report_cell *cell_at(const struct page *p, size_t prompt, si
     return &r->cells[(prompt * r->seed_count + seed) * r->layer_count + layer];
 }
 
-/* Escaped text between two fixed pieces. */
 static void put(struct buffer *b, const char *before, const char *text, const char *after) {
-    buffer_text(b, before);
-    buffer_html(b, text);
-    buffer_text(b, after);
-}
-
-static void put_lines(struct buffer *b, const char *const *lines) {
-    for (; *lines; lines++)
-        buffer_text(b, *lines);
+    page_text(b, before, text, after);
 }
 
 /* ---- names of layers ---------------------------------------------------------------------- */
@@ -75,54 +67,16 @@ static void layer_about(char out[64], const struct page *p, int layer) {
 
 /* ---- head --------------------------------------------------------------------------------- */
 
-static const char icon[] =
-    "<svg viewBox=\"0 0 32 32\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2.4\" "
-    "stroke-linecap=\"round\" aria-hidden=\"true\"><circle cx=\"16\" cy=\"16\" r=\"13\"/><path "
-    "d=\"M16 3a21 21 0 0 1 0 26a21 21 0 0 1 0-26M3 16h5.500M23.500 16H29\"/></svg>";
-
-/* The first prompt, cut to a length that suits a window's title. */
-static void put_title(struct buffer *b, const char *text) {
-    struct buffer cut = {0};
-    const char *end = text;
-    for (int i = 0; i < TITLE_MAX && *end; i++)
-        utf8_next(&end);
-    buffer_bytes(&cut, text, (size_t)(end - text));
-    put(b, "<title>", cut.data ? cut.data : "", *end ? "\xE2\x80\xA6" : "");
-    buffer_text(b, " \xE2\x80\x93 Diffusion Lens</title>\n");
-    buffer_free(&cut);
-}
-
-static void put_head(struct page *p) {
-    struct buffer *b = &p->out;
-    buffer_text(b, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-                   "img-src data: file: 'self'; style-src 'unsafe-inline'; "
-                   "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n"
-                   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                   "<meta name=\"color-scheme\" content=\"light dark\">\n");
-    put(b, "<meta name=\"generator\" content=\"dlens ", p->r->version, "\">\n");
-    put_title(b, p->r->prompts[0].text);
-    buffer_text(b, "<style>\n");
-    put_lines(b, page_style);
-    buffer_text(b, "</style>\n<script>document.documentElement.className = \"js\";</script>\n"
-                   "</head>\n");
-}
-
 static void put_header(struct page *p) {
     struct buffer *b = &p->out;
-    buffer_text(b, "<body>\n<header><div class=\"wrap\"><span class=\"mark\">");
-    buffer_text(b, icon);
-    buffer_text(b, "Diffusion Lens</span><span class=\"grow\"></span>\n");
+    page_begin(b, p->r->version, p->r->prompts[0].text, NULL);
     if (p->r->prompt_count > 1) {
         buffer_text(b, "<select class=\"prompts\" aria-label=\"Prompt\">");
         for (size_t i = 0; i < p->r->prompt_count; i++)
             put(b, "<option>", p->r->prompts[i].text, "</option>\n");
         buffer_text(b, "</select>");
     }
-    buffer_text(b, "<button class=\"theme\" aria-label=\"Light or dark\" title=\"Light or dark\">"
-                   "<svg viewBox=\"0 0 24 24\" fill=\"currentColor\"><path d=\"M12 2a10 10 0 1 0 0 "
-                   "20a10 10 0 0 0 0-20zm0 2v16a8 8 0 0 1 0-16z\"/></svg></button>"
-                   "</div></header>\n<main class=\"wrap\">\n");
+    page_main(b);
     if (!p->r->complete)
         buffer_format(
             b,
@@ -447,10 +401,8 @@ static void put_foot(struct page *p) {
             "</pre><button class=\"copy\">copy</button></div>\n");
     buffer_text(b, "</div>\n");
     put_settings(p);
-    put(b, "</div>\n<footer>Made with dlens ", p->r->version,
-        ". This page is complete in itself and connects to nothing.</footer>\n</main>\n<script>\n");
-    put_lines(b, page_script);
-    buffer_text(b, "</script>\n</body>\n</html>\n");
+    buffer_text(b, "</div>\n");
+    page_end(b, p->r->version, page_script);
 }
 
 /* ---- numbers ------------------------------------------------------------------------------ */
@@ -481,7 +433,6 @@ static int check(dl_context *cx, const struct report *r, size_t *cells) {
 }
 
 static int write_page(struct page *p, const char *path) {
-    put_head(p);
     put_header(p);
     for (size_t i = 0; i < p->r->prompt_count; i++)
         DL_TRY(put_section(p, i));

@@ -174,7 +174,6 @@ const char *const page_style[] = {
 const char *const page_script[] = {
     "(function () {\n",
     "  \"use strict\";\n",
-    "  var root = document.documentElement;\n",
     "  var lenses = Array.prototype.map.call(document.querySelectorAll(\".lens\"), setUp);\n",
     "  var current = lenses[0];\n",
     "  var timer = 0;\n",
@@ -342,7 +341,15 @@ const char *const page_script[] = {
     "    current.section.classList.add(\"current\");\n",
     "    show(current, seed, layer);\n",
     "  });\n",
-    "\n",
+    "})();\n",
+    NULL,
+};
+
+/* What every page has: light or dark, and copying of commands. */
+const char *const page_frame_script[] = {
+    "(function () {\n",
+    "  \"use strict\";\n",
+    "  var root = document.documentElement;\n",
     "  document.querySelector(\".theme\").addEventListener(\"click\", function () {\n",
     "    var dark = root.dataset.theme ? root.dataset.theme === \"dark\"\n",
     "                                  : matchMedia(\"(prefers-color-scheme: dark)\").matches;\n",

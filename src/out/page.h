@@ -1,8 +1,25 @@
-/* The fixed parts of the report page; lines, ended by NULL. */
+/* What the report pages share: head, header and foot, style and scripts. A page is complete in
+ * itself; its content security policy forbids every connection. Lines of text are ended by NULL. */
 #ifndef DLENS_OUT_PAGE_H
 #define DLENS_OUT_PAGE_H
 
-extern const char *const page_style[];  /* CSS */
-extern const char *const page_script[]; /* JavaScript */
+#include "out/buffer.h"
+
+extern const char *const page_style[];        /* CSS of all pages */
+extern const char *const page_script[];       /* JavaScript of a lens' report */
+extern const char *const page_frame_script[]; /* of all pages: light or dark, copying */
+
+/* Everything up to the header's own controls, which the caller appends (or none), then page_main,
+ * which opens <main>. The title is escaped and cut to a window's width. more_style may be NULL. */
+void page_begin(struct buffer *b, const char *version, const char *title,
+                const char *const *more_style);
+void page_main(struct buffer *b);
+
+/* Closes <main>; `script` may be NULL. */
+void page_end(struct buffer *b, const char *version, const char *const *script);
+
+/* Lines, and escaped text between two fixed pieces. */
+void page_lines(struct buffer *b, const char *const *lines);
+void page_text(struct buffer *b, const char *before, const char *text, const char *after);
 
 #endif
