@@ -300,6 +300,21 @@ static void prompt_as_negative(void **state) {
     pictures_end(&p);
 }
 
+/* The halves of guidance one after another, as where memory is short. */
+static void halves_one_after_another(void **state) {
+    static struct pictures p;
+    (void)state;
+    for (int reuse = 1; reuse <= 2; reuse++) {
+        pictures_begin(&p);
+        p.cx->thrift.halves = true;
+        p.options.layers = "1,4";
+        p.options.reuse = reuse;
+        assert_int_equal(make(&p, prompts, 2), DL_OK);
+        expect_all_alone(&p, prompts);
+        pictures_end(&p);
+    }
+}
+
 /* Whatever is there already, and wherever a run stops: the rest comes out the same. */
 static void any_part_and_any_stop(void **state) {
     static struct pictures p;
@@ -430,9 +445,13 @@ static void reuse_planned(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_share_to_the_bit),  cmocka_unit_test(twins_are_made_once),
-        cmocka_unit_test(prompt_as_negative),      cmocka_unit_test(any_part_and_any_stop),
-        cmocka_unit_test(reuse_as_with_diffusers), cmocka_unit_test(reuse_apart),
+        cmocka_unit_test(calls_share_to_the_bit),
+        cmocka_unit_test(twins_are_made_once),
+        cmocka_unit_test(prompt_as_negative),
+        cmocka_unit_test(any_part_and_any_stop),
+        cmocka_unit_test(halves_one_after_another),
+        cmocka_unit_test(reuse_as_with_diffusers),
+        cmocka_unit_test(reuse_apart),
         cmocka_unit_test(reuse_planned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

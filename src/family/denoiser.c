@@ -3,7 +3,15 @@
 
 #include <string.h>
 
+/* Where memory is so short that halves go one after another, the text's keys are made anew in every
+ * step: 15 MB less in Stable Diffusion 1.5, for 0.6 % more work. */
+static bool remembers(const dl_context *cx, const struct denoiser *d) {
+    return !cx->thrift.halves || d->reuse > 1;
+}
+
 void denoiser_prepare(dl_context *cx, struct denoiser *d) {
+    if (!remembers(cx, d))
+        return;
     unet_remember(cx, d->unet, &d->memory, d->items, d->h, d->w, d->reuse > 1, &d->condition);
 }
 
@@ -14,7 +22,7 @@ void denoiser_predict(dl_context *cx, const struct denoiser *d, float *out, cons
     if (condition.states)
         condition.states += call->first * condition.tokens * unet_config(d->unet)->states_dim;
     condition.samples = call->samples;
-    condition.memory = &d->memory;
+    condition.memory = remembers(cx, d) ? &d->memory : NULL;
     condition.first = call->first;
     condition.reuse = d->reuse > 1 && call->step % d->reuse != 0;
     if (condition.attention) { /* of one picture's positive half, the last item */
