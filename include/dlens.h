@@ -178,6 +178,9 @@ DL_API void dl_tokens_free(dl_tokens *tokens);
  *            this token; nothing else changes */
 enum dl_norm { DL_NORM_FINAL, DL_NORM_NONE, DL_NORM_BLOCK, DL_NORM_MATCH };
 
+/* Baselines: the prompt's tokens shuffled, none but padding, a text encoder of random weights. */
+enum dl_control { DL_CONTROL_NONE, DL_CONTROL_SHUFFLED, DL_CONTROL_PADDING, DL_CONTROL_RANDOM };
+
 /* What the progress callback is told. Pictures of a small model are made side by side: the callback is
  * told of them as if one came after another, in larger strides. */
 typedef struct dl_progress {
@@ -206,6 +209,7 @@ typedef struct dl_options {
     int width, height;       /* in pixels; 0: the model's own */
     const char *negative;    /* negative prompt; NULL: empty */
     int norm;                /* enum dl_norm */
+    int control;             /* enum dl_control */
     int native;              /* not 0: also the family's own conditioning, as layer -1 */
     const float *noise;      /* (1,noise_channels,H/noise_scale,W/noise_scale) start noise for all;
                                 NULL: from the seed */

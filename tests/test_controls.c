@@ -1,4 +1,5 @@
-/* Norms as ablations (lens/encode.c): what each is, and that twins are told apart by it. */
+/* Norms as ablations (lens/encode.c): what each is, and that twins are told apart by it; baselines
+ * (lens/controls.c). */
 #include "model_support.h"
 #include "reference.h"
 
@@ -149,11 +150,152 @@ static void equal_states_of_other_blocks(void **state) {
     dl_context_free(cx);
 }
 
+/* ---- baselines ------------------------------------------------------------------------------- */
+
+static dl_encoding encode_control(dl_context *cx, dl_model *model, int control,
+                                  const char *prompt) {
+    dl_encoding e;
+    dl_options o;
+    dl_options_init(&o);
+    o.control = control;
+    if (dl_encode(cx, model, &o, prompt, &e) != DL_OK)
+        fail_msg("%s", dl_message(cx));
+    return e;
+}
+
+static int compare_ids(const void *a, const void *b) {
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The same tokens in another order, what the tokenizer puts around them in its place. */
+static void check_shuffled(dl_context *cx, dl_model *model, const char *prompt, size_t first,
+                           size_t end) {
+    dl_encoding plain = encode_control(cx, model, DL_CONTROL_NONE, prompt);
+    dl_encoding mixed = encode_control(cx, model, DL_CONTROL_SHUFFLED, prompt);
+    dl_encoding again = encode_control(cx, model, DL_CONTROL_SHUFFLED, prompt);
+    assert_true(memcmp(plain.ids, mixed.ids, plain.tokens * sizeof *plain.ids) != 0);
+    assert_memory_equal(mixed.ids, again.ids, plain.tokens * sizeof *plain.ids);
+    for (size_t t = 0; t < plain.tokens; t++)
+        if (t < first || t >= end)
+            assert_int_equal(plain.ids[t], mixed.ids[t]);
+    qsort(plain.ids, plain.tokens, sizeof *plain.ids, compare_ids);
+    qsort(mixed.ids, plain.tokens, sizeof *plain.ids, compare_ids);
+    assert_memory_equal(plain.ids, mixed.ids, plain.tokens * sizeof *plain.ids);
+    dl_encoding_free(&plain);
+    dl_encoding_free(&mixed);
+    dl_encoding_free(&again);
+}
+
+static void check_padding(dl_context *cx, dl_model *model, const char *prompt) {
+    dl_encoding empty = encode_control(cx, model, DL_CONTROL_NONE, "");
+    dl_encoding none = encode_control(cx, model, DL_CONTROL_PADDING, prompt);
+    const size_t values = (empty.layers + 1) * empty.tokens * empty.hidden_size;
+    assert_memory_equal(empty.hidden, none.hidden, values * sizeof(float));
+    dl_encoding_free(&empty);
+    dl_encoding_free(&none);
+}
+
+/* Drawn weights: the same each time, other states than the model's, embeddings as spread out. */
+static void check_random(dl_context *cx, dl_model *model, const char *prompt) {
+    dl_encoding plain = encode_control(cx, model, DL_CONTROL_NONE, prompt);
+    dl_encoding drawn = encode_control(cx, model, DL_CONTROL_RANDOM, prompt);
+    dl_encoding again = encode_control(cx, model, DL_CONTROL_RANDOM, prompt);
+    const size_t one = plain.tokens * plain.hidden_size, values = (plain.layers + 1) * one;
+    assert_memory_equal(plain.ids, drawn.ids, plain.tokens * sizeof *plain.ids);
+    assert_memory_equal(drawn.hidden, again.hidden, values * sizeof(float));
+    for (size_t k = 0; k <= plain.layers; k++)
+        assert_true(memcmp(plain.hidden + k * one, drawn.hidden + k * one, one * sizeof(float)) !=
+                    0);
+    const double ratio = mean_square(drawn.hidden, one) / mean_square(plain.hidden, one);
+    assert_true(ratio > 0.5 && ratio < 2);
+    for (size_t i = 0; i < values; i++)
+        assert_true(isfinite(drawn.hidden[i]));
+    dl_encoding_free(&plain);
+    dl_encoding_free(&drawn);
+    dl_encoding_free(&again);
+}
+
+static void baselines(void **state) {
+    static const char prompt[] = "a red dog and a cat";
+    dl_context *cx = reference_context();
+    dl_model *model;
+    dl_tokens tokens;
+    (void)state;
+    assert_int_equal(dl_model_open(cx, "tests/data/tiny-sd1", &model), DL_OK);
+    assert_int_equal(dl_tokenize(cx, model, prompt, strlen(prompt), &tokens), DL_OK);
+    check_shuffled(cx, model, prompt, 1, tokens.count - 1);
+    dl_tokens_free(&tokens);
+    check_padding(cx, model, prompt);
+    check_random(cx, model, prompt);
+    dl_encoding e = encode_control(cx, model, DL_CONTROL_SHUFFLED, ""); /* nothing to shuffle */
+    dl_encoding_free(&e);
+    dl_model_close(model);
+    const dl_open_options how = {.stages = 1};
+    assert_int_equal(dl_model_open_with(cx, "tests/data/if-cascade/IF-I-T-v1.0", &how, &model),
+                     DL_OK);
+    assert_int_equal(dl_tokenize(cx, model, prompt, strlen(prompt), &tokens), DL_OK);
+    check_shuffled(cx, model, prompt, 0, tokens.count - 1);
+    dl_tokens_free(&tokens);
+    check_padding(cx, model, prompt);
+    check_random(cx, model, prompt); /* of weights in shards, bf16 */
+    dl_model_close(model);
+    dl_context_free(cx);
+}
+
+/* A run of a control: the family's own picture stays, the layers' change; its folder is resumed
+ * and is another run's than the lens'. */
+static void baseline_runs(void **state) {
+    const char *prompt = "a red dog";
+    char *folder = scratch_folder();
+    dl_context *cx = reference_context();
+    dl_run run = {.folder = folder};
+    dl_run_result result;
+    struct pictures plain = {0}, drawn = {0};
+    dl_model *model;
+    dl_options o;
+    (void)state;
+    assert_int_equal(dl_model_open(cx, "tests/data/tiny-sd1", &model), DL_OK);
+    dl_options_init(&o);
+    o.layers = "last";
+    o.steps = 1;
+    o.native = 1;
+    o.width = o.height = 64;
+    assert_int_equal(dl_lens(cx, model, &o, &prompt, 1, keep, &plain), DL_OK);
+    o.control = DL_CONTROL_RANDOM;
+    assert_int_equal(dl_lens(cx, model, &o, &prompt, 1, keep, &drawn), DL_OK);
+    assert_true(memcmp(plain.rgb[0], drawn.rgb[0], plain.bytes) != 0);
+    assert_memory_equal(plain.rgb[1], drawn.rgb[1], plain.bytes);
+    for (size_t i = 0; i < 2; i++) {
+        free(plain.rgb[i]);
+        free(drawn.rgb[i]);
+    }
+    for (int round = 0; round < 2; round++) { /* made, then found */
+        assert_int_equal(dl_lens_run(cx, model, &o, &prompt, 1, &run, &result), DL_OK);
+        assert_int_equal(round ? result.found : result.made, 2);
+        dl_free(result.report);
+        dl_free(result.manifest);
+    }
+    o.control = DL_CONTROL_SHUFFLED;
+    assert_int_equal(dl_lens_run(cx, model, &o, &prompt, 1, &run, &result), DL_USAGE);
+    assert_non_null(strstr(dl_message(cx), "control"));
+    o.control = DL_CONTROL_NONE;
+    assert_int_equal(dl_lens_run(cx, model, &o, &prompt, 1, &run, &result), DL_USAGE);
+    o.control = 9;
+    assert_int_equal(dl_lens_run(cx, model, &o, &prompt, 1, &run, &result), DL_USAGE);
+    dl_model_close(model);
+    dl_context_free(cx);
+    scratch_remove(folder);
+    free(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms),
         cmocka_unit_test(norms_that_are_none),
         cmocka_unit_test(equal_states_of_other_blocks),
+        cmocka_unit_test(baselines),
+        cmocka_unit_test(baseline_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

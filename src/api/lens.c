@@ -2,6 +2,7 @@
  */
 #include "lens/lens.h"
 #include "family/memory.h"
+#include "lens/controls.h"
 #include "lens/run.h"
 #include "lens/select.h"
 #include "store/store.h"
@@ -53,6 +54,7 @@ static dl_options ordinary(const dl_options *options) {
     o.layers = "last";
     o.skip_layers = NULL;
     o.norm = DL_NORM_FINAL;
+    o.control = DL_CONTROL_NONE;
     o.native = 0;
     return o;
 }
@@ -161,21 +163,25 @@ int dl_encode(dl_context *cx, dl_model *model, const dl_options *options, const 
               dl_encoding *out) {
     struct settings settings;
     struct encodings encodings = {0};
-    struct cache cache;
+    struct cache cache = {0};
+    struct control_model control = {0};
     memset(out, 0, sizeof *out);
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK)
+        status = control_open(cx, model, settings.control, &control);
+    if (status == DL_OK && settings.control != DL_CONTROL_RANDOM)
         status = cache_open(cx, model, settings.cache, &cache);
     if (status == DL_OK)
-        status = encode_prompts(cx, model, &prompt, 1, settings.skip, &cache, NULL, &encodings);
+        status = encode_prompts(cx, control.model, &prompt, 1, &settings, &cache, NULL, &encodings);
     if (status == DL_OK && encodings.items->cut)
         tell(cx, DL_LOG_WARNING, "prompt: cut to %zu tokens; left out: \"%s\"", model->tokens,
              encodings.items->cut);
     if (status == DL_OK)
-        status = fill_encoding(cx, model, &settings, &encodings, out);
+        status = fill_encoding(cx, control.model, &settings, &encodings, out);
     if (status != DL_OK)
         dl_encoding_free(out);
     encodings_free(&encodings);
+    control_close(&control);
     settings_free(&settings);
     return status;
 }

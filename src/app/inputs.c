@@ -2,6 +2,7 @@
 #include "app/inputs.h"
 
 #include "base/file.h"
+#include "lens/controls.h"
 #include "lens/select.h"
 #include "out/csv.h"
 #include "store/store.h"
@@ -227,6 +228,11 @@ static int read_words(dl_context *cx, const struct options *o, dl_options *out) 
             break;
     if (out->norm == NORMS)
         return fail(cx, DL_USAGE, "--norm %s: must be final, none, block or match", o->norm);
+    const int control = o->control ? control_find(o->control) : DL_CONTROL_NONE;
+    if (control == CONTROL_COUNT)
+        return fail(cx, DL_USAGE, "--control %s: must be shuffled, padding, random or none",
+                    o->control);
+    out->control = control;
     if (o->precision && strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "fast") != 0)
         return fail(cx, DL_USAGE, "--precision %s: must be f32 or fast", o->precision);
     if (o->progress && strcmp(o->progress, "auto") != 0 && strcmp(o->progress, "on") != 0 &&

@@ -2,6 +2,7 @@
  * read once for all of them.
  *
  * L blocks of the encoder   B prompts   T tokens   D width of the states */
+#include "lens/controls.h"
 #include "lens/lens.h"
 
 #include "family/memory.h"
@@ -11,17 +12,18 @@
 #include <string.h>
 
 /* Tokens of one prompt: ids (T) with padding, mask (T) 1 for what is no padding. */
-static int tokenize_padded(dl_context *cx, const dl_model *model, const char *prompt, int32_t *ids,
-                           unsigned char *mask, char **cut) {
+static int tokenize_padded(dl_context *cx, const dl_model *model, const char *prompt,
+                           enum dl_control control, int32_t *ids, unsigned char *mask, char **cut) {
     struct tokens tokens = {0};
     DL_TRY(model_tokenize(cx, model, prompt, strlen(prompt), &tokens));
     tokenizer_pad(model->tokenizer, &tokens, ids, model->tokens);
     memset(mask, 0, model->tokens);
     memset(mask, 1, tokens.count);
+    int status = control_tokens(cx, model, control, &tokens, ids, mask);
     *cut = tokens.cut;
     tokens.cut = NULL;
     tokens_free(&tokens);
-    return DL_OK;
+    return status;
 }
 
 /* Floats of the states of `count` prompts, and their memory; NULL for none. */
@@ -37,7 +39,7 @@ static int allocate_states(dl_context *cx, const dl_model *model, size_t count, 
 }
 
 static int begin(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
-                 struct encodings *out) {
+                 enum dl_control control, struct encodings *out) {
     const size_t T = model->tokens;
     memset(out, 0, sizeof *out);
     out->count = count;
@@ -50,8 +52,8 @@ static int begin(dl_context *cx, const dl_model *model, const char *const *promp
         e->tokens = T;
         e->width = model->encoder->hidden_size;
         e->ids = out->ids + i * T;
-        DL_TRY(
-            tokenize_padded(cx, model, prompts[i], out->ids + i * T, out->mask + i * T, &e->cut));
+        DL_TRY(tokenize_padded(cx, model, prompts[i], control, out->ids + i * T, out->mask + i * T,
+                               &e->cut));
     }
     return DL_OK;
 }
@@ -130,10 +132,12 @@ static int keep(dl_context *cx, const dl_model *model, const struct cache *cache
 }
 
 int encode_prompts(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
-                   const unsigned char *skip, const struct cache *cache,
+                   const struct settings *ablated, const struct cache *cache,
                    const struct encode_watch *watch, struct encodings *out) {
+    const unsigned char *skip = ablated ? ablated->skip : NULL;
     size_t missing = 0;
-    int status = begin(cx, model, prompts, count, out);
+    int status =
+        begin(cx, model, prompts, count, ablated ? ablated->control : DL_CONTROL_NONE, out);
     if (status == DL_OK)
         status = take_kept(cx, model, cache, skip, out, &missing);
     if (status == DL_OK && missing)

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "family/memory.h"
+#include "lens/controls.h"
 #include "lens/explain.h"
 #include "lens/twins.h"
 
@@ -34,6 +35,8 @@ struct run {
     float *positive; /* (batch,T,D) */
     size_t batch;    /* pictures made side by side */
     struct cache cache;
+    struct cache none;              /* nothing is kept of what drawn weights encode */
+    struct control_model control;   /* what ablated prompts are encoded with */
     struct first_prediction shared; /* of all pictures */
     const struct group *group;      /* the running one */
     struct twins twins;             /* kept of it */
@@ -88,9 +91,15 @@ static size_t count_wanted(const struct run *run, size_t first, size_t prompts) 
     return count;
 }
 
+/* True if the prompts are encoded in another than the ordinary way. */
+static bool is_ablated(const struct settings *s) {
+    return s->skip || s->control != DL_CONTROL_NONE;
+}
+
 static const struct encoding *encoding_at(const struct run *run, const struct place *at) {
     const struct group *g = run->group;
-    const bool ablated = run->settings->skip && run_layer(run->settings, at->l) != LAYER_NATIVE;
+    const bool ablated =
+        is_ablated(run->settings) && run_layer(run->settings, at->l) != LAYER_NATIVE;
     return &(ablated ? &g->ablated : &g->ordinary)->items[at->p];
 }
 
@@ -191,8 +200,8 @@ static int make(struct run *run, struct making *all, size_t count, struct sample
         float *positive = run->positive + n * m->view.values;
         if (!m->own)
             continue;
-        condition(run->cx, run->model, e, layer == LAYER_NATIVE ? (int)e->layers : layer,
-                  m->view.norm, positive);
+        condition(run->cx, layer == LAYER_NATIVE ? run->model : run->control.model, e,
+                  layer == LAYER_NATIVE ? (int)e->layers : layer, m->view.norm, positive);
         requests[n] = request_of(run);
         requests[n].prompt = run->group->prompts[m->at.p];
         requests[n].positive.states = positive;
@@ -301,7 +310,8 @@ static size_t next_places(const struct run *run, struct place *at, struct place 
 /* All pictures of prompt p of the group. */
 static int lens_prompt(struct run *run, size_t p) {
     const struct settings *s = run->settings;
-    const struct encodings *encodings = s->skip ? &run->group->ablated : &run->group->ordinary;
+    const struct encodings *encodings =
+        is_ablated(s) ? &run->group->ablated : &run->group->ordinary;
     int status = DL_OK;
     if (encodings->items[p].cut)
         tell(run->cx, DL_LOG_WARNING, "prompt %zu: cut to %zu tokens; left out: \"%s\"",
@@ -326,7 +336,8 @@ static int on_block(void *user, size_t block, size_t blocks) {
 /* Encodes a group without and, where blocks are to be left out, with the ablation. */
 static int encode_both(struct run *run, struct group *g) {
     const struct settings *s = run->settings;
-    const size_t control = !s->skip || s->native ? g->count : 0; /* prompts encoded ordinarily */
+    const size_t control =
+        !is_ablated(s) || s->native ? g->count : 0; /* prompts encoded ordinarily */
     const char *const *first = g->prompts + g->count - control;
     const struct encode_watch watch = {on_block, run};
     int status = DL_OK;
@@ -335,9 +346,10 @@ static int encode_both(struct run *run, struct group *g) {
                                 &run->cache, &watch, &g->ordinary);
     if (status == DL_OK && g->negative)
         keep_negative(run, &g->ordinary.items[control]);
-    if (status == DL_OK && s->skip)
-        status = encode_prompts(run->cx, run->model, g->prompts, g->count, s->skip, &run->cache,
-                                &watch, &g->ablated);
+    if (status == DL_OK && is_ablated(s))
+        status = encode_prompts(run->cx, run->control.model, g->prompts, g->count, s,
+                                s->control == DL_CONTROL_RANDOM ? &run->none : &run->cache, &watch,
+                                &g->ablated);
     return status;
 }
 
@@ -400,12 +412,15 @@ int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
         status = allocate(cx, "prompts", most, sizeof *g.indices, (void **)&g.indices);
     if (status == DL_OK && run.progress.images)
         status = cache_open(cx, model, settings->cache, &run.cache);
+    if (status == DL_OK && run.progress.images)
+        status = control_open(cx, model, settings->control, &run.control);
     if (status == DL_OK)
         status = memory_begin(cx, model);
     if (status == DL_OK)
         status = lens_groups(&run, prompts, prompt_count, &g);
     memory_end(cx);
     arena_free(cx); /* what comes now, such as reports, has other needs */
+    control_close(&run.control);
     first_prediction_free(&run.shared);
     free(run.positive);
     free(run.negative);

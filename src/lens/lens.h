@@ -25,11 +25,11 @@ struct encodings {
     unsigned char *mask;    /* (B,T) 0 for padding */
 };
 
-/* Tokenises and encodes what the cache does not hold, and keeps it there; `skip` as in struct
- * settings, NULL for the ordinary encoding. Freed with
- * encodings_free, also after failure. watch may be NULL. */
+/* Tokenises and encodes what the cache does not hold, and keeps it there; with the blocks
+ * left out and the tokens of the control that `ablated` says, NULL for the ordinary encoding. Freed
+ * with encodings_free, also after failure. watch may be NULL. */
 int encode_prompts(dl_context *cx, const dl_model *model, const char *const *prompts, size_t count,
-                   const unsigned char *skip, const struct cache *cache,
+                   const struct settings *ablated, const struct cache *cache,
                    const struct encode_watch *watch, struct encodings *out);
 void encodings_free(struct encodings *encodings);
 

@@ -2,6 +2,7 @@
 #include "lens/manifest.h"
 
 #include "base/file.h"
+#include "lens/controls.h"
 #include "out/buffer.h"
 #include "store/store.h"
 #include "text/unicode.h"
@@ -254,6 +255,8 @@ static cJSON *options_json(struct builder *b, const dl_model *model, const struc
     put_number(b, o, "height", (double)s->height);
     put_string(b, o, "negative", s->negative);
     put_string(b, o, "norm", norm_name(s->norm));
+    if (s->control != DL_CONTROL_NONE)
+        put_string(b, o, "control", control_name(s->control));
     put(b, o, "native", cJSON_CreateBool(s->native));
     put(b, o, "noise", noise_json(model, s));
     if (model->stage_count)

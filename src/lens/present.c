@@ -2,6 +2,7 @@
 #include "lens/run.h"
 
 #include "base/file.h"
+#include "lens/controls.h"
 #include "lens/looks.h"
 #include "out/buffer.h"
 #include "out/html.h"
@@ -31,6 +32,9 @@ static const char *const norm_notes[NORM_COUNT] = {" \xC2\xB7 without the final 
 static const char *const norm_settings[NORM_COUNT] = {
     "raw hidden state", "final layer norm", "the next block's own norm",
     "raw hidden state, scaled to the last layer's size"};
+static const char *const control_settings[CONTROL_COUNT] = {
+    "", "the prompt's tokens in another order", "no tokens but padding",
+    "a text encoder of random weights"};
 static const char *const norm_passages[NORM_COUNT] = {
     "taken as it is, without the encoder\xE2\x80\x99s final layer norm,",
     "passed through the encoder\xE2\x80\x99s final layer norm",
@@ -237,7 +241,7 @@ static void report_cells(const struct presentation *p, struct report_cell *cells
 struct setting_rows {
     char steps[24], guidance[32], size[64], eta[32], reuse[40];
     struct buffer skipped;     /* "2, 5" */
-    const char *pairs[2 * 10]; /* key, value, ..., NULL */
+    const char *pairs[2 * 12]; /* key, value, ..., NULL */
     size_t count;
 };
 
@@ -263,6 +267,8 @@ static void list_settings(const struct presentation *p, struct setting_rows *row
     add_setting(rows, "Size", rows->size);
     add_setting(rows, "Negative prompt", s->negative[0] ? s->negative : "(empty)");
     add_setting(rows, "Conditioning", norm_settings[s->norm]);
+    if (s->control != DL_CONTROL_NONE)
+        add_setting(rows, "Control", control_settings[s->control]);
     const cJSON *options = cJSON_GetObjectItemCaseSensitive(p->manifest, "options"), *block;
     cJSON_ArrayForEach(block, cJSON_GetObjectItemCaseSensitive(options, "skip_layers"))
         buffer_format(&rows->skipped, "%s%d", rows->skipped.length ? ", " : "", block->valueint);

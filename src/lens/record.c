@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "lens/controls.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -146,6 +147,10 @@ static void read_settings(struct reader *r, const cJSON *model, const char *text
     s->sampler = read_text(r, r->options, "sampler");
     s->negative = read_text(r, r->options, "negative");
     const int norm = norm_find(read_text(r, r->options, "norm"));
+    if (cJSON_HasObjectItem(r->options, "control")) {
+        const int control = control_find(read_text(r, r->options, "control"));
+        s->control = control < CONTROL_COUNT ? (enum dl_control)control : DL_CONTROL_NONE;
+    }
     s->norm = norm < NORM_COUNT ? (enum norming)norm : NORM_FINAL;
     s->native = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(r->options, "native"));
 }

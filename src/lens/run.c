@@ -318,6 +318,8 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
     memset(result, 0, sizeof *result);
     int status = prepare(&r, options, prompts, prompt_count);
     struct explainer explainer = {0};
+    if (status == DL_OK && run->explain && r.settings.control != DL_CONTROL_NONE)
+        status = fail(cx, DL_USAGE, "--explain: tells nothing of a --control");
     if (status == DL_OK && run->explain)
         explainer_begin(cx, model, &r.grid, r.folder, &explainer);
     if (status == DL_OK) {

@@ -3,6 +3,7 @@
 
 #include "diffusion/sampler.h"
 #include "diffusion/timestep_lists.h"
+#include "lens/controls.h"
 #include "lens/select.h"
 #include "text/unicode.h"
 
@@ -167,6 +168,9 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
     DL_TRY(resolve_numbers(cx, model, options, out));
     DL_TRY(resolve_timesteps(cx, model, options, out));
     DL_TRY(resolve_norm(cx, options->norm, &out->norm));
+    if (options->control < 0 || options->control >= CONTROL_COUNT)
+        return fail(cx, DL_USAGE, "--control: must be shuffled, padding, random or none");
+    out->control = (enum dl_control)options->control;
     out->native = options->native != 0;
     out->negative = options->negative ? options->negative : "";
     const size_t length = strlen(out->negative), valid = utf8_valid(out->negative, length);

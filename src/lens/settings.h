@@ -26,6 +26,7 @@ struct settings {
     const char *timesteps[STAGES_MAX]; /* of each stage of a cascade, static names; or NULL */
     const char *negative;              /* never NULL */
     enum norming norm;
+    enum dl_control control;
     bool native;
     const float *noise; /* or NULL */
     const char *cache;  /* folder of encodings, or NULL */

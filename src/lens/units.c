@@ -129,8 +129,8 @@ static int answer_group(struct search *s, const char *const *prompts, size_t fir
     struct cache cache;
     int status = cache_open(s->cx, s->model, s->settings->cache, &cache);
     if (status == DL_OK)
-        status = encode_prompts(s->cx, s->model, prompts + first, count, s->settings->skip, &cache,
-                                NULL, &encodings);
+        status = encode_prompts(s->cx, s->model, prompts + first, count, s->settings, &cache, NULL,
+                                &encodings);
     for (size_t i = 0; i < count && status == DL_OK; i++) {
         const char *text = prompts[first + i];
         struct tokens tokens = {0};
@@ -155,6 +155,8 @@ int units_answer(dl_context *cx, const dl_model *model, const struct settings *s
     const size_t most = encode_group(cx, model);
     int status = allocate(cx, "activations", model->tokens * model->encoder->units, sizeof *s.inner,
                           (void **)&s.inner);
+    if (status == DL_OK && settings->control != DL_CONTROL_NONE)
+        status = fail(cx, DL_USAGE, "--units: tells nothing of a --control");
     for (size_t i = 0; i < count && status == DL_OK; i++)
         if (units[i].inner && settings->skip && settings->skip[units[i].block - 1])
             status = fail(cx, DL_USAGE, "--units: block %zu is left out", units[i].block);

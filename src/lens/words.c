@@ -93,8 +93,8 @@ int words_find(dl_context *cx, const struct tokens *tokens, size_t T, struct wor
     DL_TRY(allocate(cx, "words", most, sizeof *out->sizes, (void **)&out->sizes));
     DL_TRY(allocate(cx, "words", T, sizeof *out->group, (void **)&out->group));
     out->has_start = n > 1 && is_special(tokens->pieces[0]);
-    const bool has_end = n > 0 && is_special(tokens->pieces[n - 1]);
-    const size_t first = out->has_start ? 1 : 0, end = has_end ? n - 1 : n;
+    out->has_end = n > out->has_start && is_special(tokens->pieces[n - 1]);
+    const size_t first = out->has_start ? 1 : 0, end = out->has_end ? n - 1 : n;
     DL_TRY(find_words(cx, tokens, first, end, out));
     DL_TRY(add_special(cx, out, "(start)", 0, first));
     DL_TRY(add_special(cx, out, "(end)", end, n));

@@ -19,7 +19,8 @@ struct words {
     size_t *sizes;  /* (G) tokens of each */
     size_t tokens;  /* n */
     size_t padded;  /* T */
-    bool has_start; /* token 0 is the start token */
+    bool has_start; /* token 0 is the start token, */
+    bool has_end;   /* token n-1 the end token */
 };
 
 /* Of tokens padded to T. Freed with words_free, also after failure. */
