@@ -197,6 +197,11 @@ static void questions_of_colors(void **state) {
     const struct concept *blue = &a.questions.concepts.items[color->candidates[color->first[1]]];
     assert_int_equal(blue->count, 2);
     assert_string_equal(a.questions.concepts.captions[blue->first + 1], "a picture of a blue dog");
+    /* and a thing over its colours */
+    const struct question *class = question(&a, "class");
+    const struct concept *dog = &a.questions.concepts.items[class->candidates[class->first[1]]];
+    assert_int_equal(dog->count, 3);
+    assert_string_equal(a.questions.concepts.captions[dog->first + 2], "a picture of a blue dog");
     end_questions(&a);
 }
 
@@ -349,7 +354,8 @@ static void rows_of_answers(void **state) {
     uint64_t seeds[] = {UINT64_MAX};
     const struct settings settings = {
         .layers = layers, .layer_count = 2, .seeds = seeds, .seed_count = 1, .native = true};
-    const struct answer answers[] = {{1, 0.75}, {-1, 0}, {0, 1.0 / 3}};
+    const struct answer answers[] = {
+        {.score = 1, .probability = 0.75}, {.score = -1}, {.probability = 1.0 / 3}};
     struct buffer b = {0};
     (void)state;
     scratch_begin(&s);

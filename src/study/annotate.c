@@ -33,13 +33,16 @@ static struct answer ask(const struct annotation *a, const struct question *q, s
     float p[CANDIDATES_MAX];
     size_t best = 0;
     if (isnan(picture[0]) || !n)
-        return (struct answer){-1, 0};
+        return (struct answer){-1, 0, 0};
     for (size_t i = 0; i < n; i++)
         judge_cosines(&p[i], picture, 1, a->concepts + candidates[i] * P, 1, P);
     judge_probabilities(a->judge, p, p, 1, n);
     for (size_t i = 1; i < n; i++)
         best = p[i] > p[best] ? i : best;
-    return (struct answer){best == 0, (double)p[0]};
+    float recognised = p[0]; /* the last candidate is "nothing recognisable" */
+    for (size_t i = 1; i + 1 < n; i++)
+        recognised = fmaxf(recognised, p[i]);
+    return (struct answer){best == 0, (double)p[0], (double)recognised};
 }
 
 static bool is_asked(const struct question *q, size_t prompt) {
@@ -56,21 +59,22 @@ static const float *picture_at(const struct annotation *a, size_t prompt, size_t
 
 static int write_answers(struct annotation *a, const struct question *q) {
     const struct grid *g = a->folder->grid;
-    struct buffer scores = {0}, probabilities = {0};
-    answer_header(&scores, g);
-    answer_header(&probabilities, g);
+    struct buffer text[TABLE_BEST + 1] = {{0}};
+    int status = DL_OK;
+    for (enum answer_table t = TABLE_SCORE; t <= TABLE_BEST; t++)
+        answer_header(&text[t], g);
     for (size_t p = 0; p < g->prompt_count; p++)
         for (size_t s = 0; is_asked(q, p) && s < g->seed_count; s++) {
             for (size_t l = 0; l < g->layer_count; l++)
                 a->answers[l] = ask(a, q, p, picture_at(a, p, s, l));
-            answer_row(&scores, g, TABLE_SCORE, p, s, a->answers);
-            answer_row(&probabilities, g, TABLE_PROBABILITY, p, s, a->answers);
+            for (enum answer_table t = TABLE_SCORE; t <= TABLE_BEST; t++)
+                answer_row(&text[t], g, t, p, s, a->answers);
         }
-    int status = answer_write(a->cx, a->folder->path, TABLE_SCORE, q->name, &scores);
-    if (status == DL_OK)
-        status = answer_write(a->cx, a->folder->path, TABLE_PROBABILITY, q->name, &probabilities);
-    buffer_free(&scores);
-    buffer_free(&probabilities);
+    for (enum answer_table t = TABLE_SCORE; t <= TABLE_BEST; t++) {
+        if (status == DL_OK)
+            status = answer_write(a->cx, a->folder->path, t, q->name, &text[t]);
+        buffer_free(&text[t]);
+    }
     return status;
 }
 

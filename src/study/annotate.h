@@ -5,6 +5,8 @@
  *
  *     OUT/annotations/Q.csv               scores: prompt, a column per layer, seed
  *     OUT/annotations/probability/Q.csv   probabilities, in the same form
+ *     OUT/annotations/best/Q.csv          probabilities of the likeliest candidate but "nothing
+ *                                         recognisable", in the same form
  *     OUT/annotations/control/Q.csv       the last layer's pictures, asked about another prompt:
  * score and probability of an answer that is wrong OUT/annotations/noise/Q.csv         the same of
  * pictures of noise, means over them OUT/annotations/reliability.json    what these say of the

@@ -14,7 +14,7 @@
 /* ---- files ----------------------------------------------------------------------------------- */
 
 char *answer_file(enum answer_table table, const char *question) {
-    static const char *const folders[] = {"", "probability/", "control/", "noise/"};
+    static const char *const folders[] = {"", "probability/", "best/", "control/", "noise/"};
     const size_t size = strlen(question) + 64;
     char *path = malloc(size);
     if (path)
@@ -40,8 +40,8 @@ int answer_write(dl_context *cx, const char *folder, enum answer_table table, co
 void answer_number(char out[32], enum answer_table table, const struct answer *answer) {
     if (answer->score < 0)
         out[0] = '\0';
-    else if (table == TABLE_PROBABILITY)
-        snprintf(out, 32, "%.6f", answer->probability);
+    else if (table == TABLE_PROBABILITY || table == TABLE_BEST)
+        snprintf(out, 32, "%.6f", table == TABLE_BEST ? answer->best : answer->probability);
     else
         snprintf(out, 32, "%d", answer->score);
 }

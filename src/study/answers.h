@@ -18,11 +18,19 @@
 /* One answer of the judge; score -1: none. */
 struct answer {
     int score;
-    double probability;
+    double probability; /* of the right candidate */
+    double best;        /* of the likeliest but "nothing recognisable" */
 };
 
 /* The tables of a question. */
-enum answer_table { TABLE_SCORE, TABLE_PROBABILITY, TABLE_CONTROL, TABLE_NOISE, TABLE_KINDS };
+enum answer_table {
+    TABLE_SCORE,
+    TABLE_PROBABILITY,
+    TABLE_BEST,
+    TABLE_CONTROL,
+    TABLE_NOISE,
+    TABLE_KINDS
+};
 
 /* "annotations/control/QUESTION.csv", in fresh memory (free); NULL when memory is short. */
 char *answer_file(enum answer_table table, const char *question);
