@@ -1,10 +1,11 @@
-/* Times the kernels at Stable Diffusion 1.5's shapes, as shares of the machine's f32 peak.
+/* Times the kernels at Stable Diffusion 1.5's shapes, as shares of the machine's peak.
  *
- *     make build/bench/kernels && build/bench/kernels [-j THREADS] [-t SECONDS] [NAME...]
+ *     make build/bench/kernels
+ *     build/bench/kernels [-j THREADS] [-t SECONDS] [-p f32|fast] [NAME...]
  *
  * The peak is measured beside every row with a loop of independent multiply-adds on registers, on
  * as many threads, because clocks and neighbours change: a share compares with the same moment.
- * DLENS_ISA chooses the table. NAME: only rows that begin so. */
+ * DLENS_ISA chooses the table, -p the precision of products. NAME: only rows that begin so. */
 #include "kernels/kernels.h"
 
 #include <stdio.h>
@@ -12,9 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 static dl_context cx;
 static double seconds_per_row = 0.5;
@@ -28,46 +26,7 @@ static double now(void) {
 
 /* ---- peak ------------------------------------------------------------------------------------ */
 
-enum { CHAINS = 12, STEPS = 200000, LARGE_PAGE = 1 << 21 };
-
-#if defined(__x86_64__)
-#define CHAIN_LOOP(target_name, vec, lanes, set1, fma)                                             \
-    __attribute__((target(target_name))) static double spin_##lanes(float *out) {                  \
-        vec s[CHAINS], a = set1(0.999f), b = set1(1e-3f);                                          \
-        for (int i = 0; i < CHAINS; i++)                                                           \
-            s[i] = set1((float)i);                                                                 \
-        for (int k = 0; k < STEPS; k++)                                                            \
-            for (int i = 0; i < CHAINS; i++)                                                       \
-                s[i] = fma(s[i], a, b);                                                            \
-        for (int i = 1; i < CHAINS; i++)                                                           \
-            s[0] += s[i];                                                                          \
-        memcpy(out, s, sizeof *s);                                                                 \
-        return 1.0 * CHAINS * STEPS * lanes;                                                       \
-    }
-CHAIN_LOOP("avx512f", __m512, 16, _mm512_set1_ps, _mm512_fmadd_ps)
-CHAIN_LOOP("avx2,fma", __m256, 8, _mm256_set1_ps, _mm256_fmadd_ps)
-#endif
-
-static double spin_4(float *out) {
-    float s[4 * CHAINS];
-    for (int i = 0; i < 4 * CHAINS; i++)
-        s[i] = (float)i;
-    for (int k = 0; k < STEPS; k++)
-        for (int i = 0; i < 4 * CHAINS; i++)
-            s[i] = s[i] * 0.999f + 1e-3f;
-    memcpy(out, s, sizeof s);
-    return 4.0 * CHAINS * STEPS;
-}
-
-static double spin(float *out) {
-#if defined(__x86_64__)
-    if (strcmp(cx.kernels->name, "avx512") == 0)
-        return spin_16(out);
-    if (strcmp(cx.kernels->name, "avx2") == 0)
-        return spin_8(out);
-#endif
-    return spin_4(out);
-}
+enum { STEPS = 200000, LARGE_PAGE = 1 << 21 };
 
 /* Multiply-adds per second of all threads. */
 static double peak(void) {
@@ -76,8 +35,8 @@ static double peak(void) {
         double work = 0.0, start = now();
 #pragma omp parallel num_threads(cx.threads) reduction(+ : work)
         {
-            float out[4 * CHAINS];
-            work += spin(out);
+            float out[TILE_COLUMNS_MAX];
+            work += products_of(&cx)->multiply_adds(out, STEPS);
         }
         double speed = work / (now() - start);
         best = speed > best ? speed : best;
@@ -229,15 +188,20 @@ static void measure(const struct row *r) {
 int main(int argc, char **argv) {
     cx.threads = 1;
     cx.kernels = kernels_choose(getenv("DLENS_ISA"));
+    bool fast = false;
     int i = 1;
     for (; i + 1 < argc && argv[i][0] == '-'; i += 2)
         if (argv[i][1] == 'j')
             cx.threads = atoi(argv[i + 1]);
-        else
+        else if (argv[i][1] == 't')
             seconds_per_row = atof(argv[i + 1]);
+        else
+            fast = strcmp(argv[i + 1], "fast") == 0;
     if (!cx.kernels || cx.threads < 1)
         return 2;
-    printf("table %s, %d thread(s)\n", cx.kernels->name, cx.threads);
+    cx.fast = fast ? products_bf16(cx.kernels) : NULL;
+    printf("table %s, products in %s, %d thread(s)\n", cx.kernels->name, products_of(&cx)->name,
+           cx.threads);
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         bool wanted = i == argc;
         for (int a = i; a < argc; a++)

@@ -1,5 +1,5 @@
-/* For tests of kernels: numbers, comparisons, activations in double, and loops over the kernel
- * tables that this machine runs. */
+/* For tests of kernels: numbers, comparisons, loops over the kernel tables that this machine runs,
+ * and what products, convolutions and attention are, in double. */
 #ifndef DLENS_TESTS_KERNEL_CHECK_H
 #define DLENS_TESTS_KERNEL_CHECK_H
 
@@ -100,5 +100,75 @@ static inline double activated(double x, enum activation act) {
 
 static const enum activation activations[] = {ACT_NONE,      ACT_SILU,       ACT_GELU,
                                               ACT_GELU_TANH, ACT_QUICK_GELU, ACT_RELU};
+
+/* ---- definitions ----------------------------------------------------------------------------- */
+
+static inline double finished(double x, const struct epilogue *ep, size_t m, size_t n, size_t N) {
+    if (!ep)
+        return x;
+    x = activated(x + (ep->bias ? (double)ep->bias[n] : 0.0), ep->act);
+    return x + (ep->residual ? (double)ep->residual[m * N + n] : 0.0);
+}
+
+/* As op_conv2d; a linear layer is a 1x1 convolution of an M x 1 picture. */
+static inline void define_conv(double *y, const float *x, const float *w, size_t N, size_t K,
+                               size_t k, const struct conv_shape *s, const struct epilogue *ep) {
+    size_t H = s->up_H ? s->up_H : s->H, W = s->up_W ? s->up_W : s->W;
+    size_t pads = s->pad_before + s->pad_after, m = 0;
+    for (size_t b = 0; b < s->B; b++)
+        for (size_t i = 0; i * s->stride + k <= H + pads; i++)
+            for (size_t j = 0; j * s->stride + k <= W + pads; j++, m++)
+                for (size_t n = 0; n < N; n++) {
+                    double sum = 0.0;
+                    for (size_t p = 0; p < k; p++)
+                        for (size_t q = 0; q < k; q++) {
+                            size_t h = i * s->stride + p - s->pad_before;
+                            size_t v = j * s->stride + q - s->pad_before;
+                            if (h >= H || v >= W) /* also below 0, which wraps */
+                                continue;
+                            const float *in =
+                                x + ((b * s->H + h * s->H / H) * s->W + v * s->W / W) * K;
+                            for (size_t c = 0; c < K; c++)
+                                sum += (double)in[c] * (double)w[((n * K + c) * k + p) * k + q];
+                        }
+                    y[m * N + n] = finished(sum, ep, m, n, N);
+                }
+}
+
+static inline double score(const float *q, const float *k, const struct attention_shape *s,
+                           size_t b, size_t a, size_t i, size_t j) {
+    double sum = 0.0;
+    size_t d = s->head_dim, D = s->heads * d;
+    if (s->causal && j > i)
+        return -INFINITY;
+    for (size_t c = 0; c < d; c++)
+        sum += (double)q[(b * s->queries + i) * D + a * d + c] *
+               (double)k[(b * s->keys + j) * D + a * d + c];
+    sum *= (double)s->scale;
+    sum += s->bias ? (double)s->bias[(a * s->queries + i) * s->keys + j] : 0.0;
+    return sum + (s->key_bias ? (double)s->key_bias[b * s->keys + j] : 0.0);
+}
+
+static inline void define_attention(double *y, const float *q, const float *k, const float *v,
+                                    const struct attention_shape *s) {
+    size_t d = s->head_dim, D = s->heads * d;
+    double *p = doubles(s->keys);
+    for (size_t b = 0; b < s->batch; b++)
+        for (size_t a = 0; a < s->heads; a++)
+            for (size_t i = 0; i < s->queries; i++) {
+                double max = -INFINITY, sum = 0.0;
+                for (size_t j = 0; j < s->keys; j++)
+                    max = fmax(max, p[j] = score(q, k, s, b, a, i, j));
+                for (size_t j = 0; j < s->keys; j++)
+                    sum += p[j] = exp(p[j] - max);
+                for (size_t c = 0; c < d; c++) {
+                    double out = 0.0;
+                    for (size_t j = 0; j < s->keys; j++)
+                        out += p[j] / sum * (double)v[(b * s->keys + j) * D + a * d + c];
+                    y[(b * s->queries + i) * D + a * d + c] = out;
+                }
+            }
+    free(p);
+}
 
 #endif

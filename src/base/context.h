@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct kernels; /* kernels/kernels.h */
+struct products;
 struct op_log;  /* kernels/op_log.h */
 
 enum { MESSAGE_MAX = 2048 };
@@ -41,6 +42,7 @@ struct dl_context {
     void *log_user;
     int threads;                   /* at least 1 */
     const struct kernels *kernels; /* never NULL */
+    const struct products *fast;   /* for products in less than f32; NULL: in f32 */
     struct op_log *op_log;         /* takes note of what is planned; NULL: nobody asks */
     char version[96];              /* text of dl_version */
     struct arena arena;            /* activations and scratch of the running forward pass */

@@ -21,6 +21,7 @@ enum { QUERY_BLOCK = 256, KEY_TILE = 256 };
 
 struct task {
     const struct kernels *kernels;
+    const struct products *format; /* of both products */
     const struct attention_shape *s;
     float *out;
     const float *q, *k, *v;
@@ -31,9 +32,10 @@ struct task {
 
 /* What one thread needs; n: the kernel's columns (queries of a panel). */
 struct scratch {
-    float *q;         /* (panels, d, n) scaled queries, packed */
+    float *rows;      /* (n, d) scaled queries of a panel */
+    float *q;         /* (panels, lanes of d, n) and packed */
     float *k;         /* (steps, key_tile, LEFT_STRIDE) keys in steps of head_chunk channels */
-    float *v;         /* (d, LEFT_STRIDE) values, transposed */
+    float *v;         /* (d, LEFT_STRIDE) values, packed */
     float *scores;    /* (key_tile, n) */
     float *o;         /* (panels, d, n) */
     float *max;       /* (panels, n) running maximum, */
@@ -52,20 +54,23 @@ static size_t min(size_t a, size_t b) {
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* Queries [first, last) of head a of item b to panels (d, n), times scale; missing queries of the
- * last panel are zeros. */
+/* Queries [first, last) of head a of item b to panels, times scale; missing queries of the last
+ * panel are zeros. */
 static void pack_queries(const struct task *t, struct scratch *s, size_t b, size_t a, size_t first,
                          size_t last) {
     size_t n = t->kernels->columns, d = t->s->head_dim, D = t->s->heads * d;
-    for (size_t i = first; i < last; i += n) {
-        float *panel = s->q + (i - first) * d;
+    const size_t size = lanes_of(t->format, d) * n;
+    float *panel = s->q;
+    for (size_t i = first; i < last; i += n, panel += size) {
         size_t count = min(n, last - i);
+        for (size_t j = 0; j < count; j++) {
+            const float *q = t->q + (b * t->s->queries + i + j) * D + a * d;
+            for (size_t c = 0; c < d; c++)
+                s->rows[j * d + c] = q[c] * t->s->scale;
+        }
         if (count < n)
-            memset(panel, 0, d * n * sizeof *panel);
-        const float *q = t->q + (b * t->s->queries + i) * D + a * d;
-        t->kernels->transpose(panel, n, NULL, q, D, count, d);
-        for (size_t j = 0; j < d * n; j++)
-            panel[j] *= t->s->scale;
+            memset(panel, 0, size * sizeof *panel);
+        t->format->right_rows(panel, n, s->rows, d, count, d);
     }
 }
 
@@ -76,21 +81,23 @@ static void pack_keys(const struct task *t, struct scratch *s, size_t b, size_t 
         s->at[i] = t->k + offset + i * D;
     float *to = s->k;
     for (size_t c = 0; c < d; c += t->head_chunk, to += t->key_tile * LEFT_STRIDE)
-        t->kernels->gather(to, s->at, count, 1, c, min(t->head_chunk, d - c));
-    t->kernels->transpose(s->v, LEFT_STRIDE, NULL, t->v + offset, D, count, d);
+        t->format->left_rows(to, s->at, count, 1, c, min(t->head_chunk, d - c));
+    t->format->left_columns(s->v, LEFT_STRIDE, t->v + offset, D, count, d);
 }
 
 /* ---- one tile of keys ------------------------------------------------------------------------ */
 
 /* scores (keys, n) = K Q^T of one panel of queries. */
 static void score(const struct task *t, struct scratch *s, const float *q, size_t keys) {
-    const struct kernels *kn = t->kernels;
-    size_t n = kn->columns, d = t->s->head_dim;
+    const struct products *format = t->format;
+    size_t n = t->kernels->columns, d = t->s->head_dim;
     const float *k = s->k;
-    for (size_t c = 0; c < d; c += t->head_chunk, k += t->key_tile * LEFT_STRIDE)
-        for (size_t i = 0; i < keys; i += kn->rows)
-            kn->tile[min(kn->rows, keys - i)](s->scores + i * n, n, k + i * LEFT_STRIDE, q + c * n,
-                                              min(t->head_chunk, d - c), c > 0);
+    for (size_t c = 0; c < d; c += t->head_chunk, k += t->key_tile * LEFT_STRIDE) {
+        const size_t K = lanes_of(format, min(t->head_chunk, d - c));
+        for (size_t i = 0; i < keys; i += format->rows)
+            format->tile[min(format->rows, keys - i)](s->scores + i * n, n, k + i * LEFT_STRIDE,
+                                                      q + lanes_of(format, c) * n, K, c > 0);
+    }
 }
 
 /* Adds the biases to the scores of keys [first, first + keys) and queries [query, last). */
@@ -112,18 +119,18 @@ static void add_biases(const struct task *t, struct scratch *s, size_t b, size_t
 /* Takes keys [first, first + keys) into the panel of queries [query, last). */
 static void attend(const struct task *t, struct scratch *s, size_t b, size_t a, size_t query,
                    size_t last, size_t panel, size_t first, size_t keys) {
-    const struct kernels *kn = t->kernels;
-    size_t n = kn->columns, d = t->s->head_dim;
+    const struct products *format = t->format;
+    size_t n = t->kernels->columns, d = t->s->head_dim;
     float *o = s->o + panel * d * n;
-    score(t, s, s->q + panel * d * n, keys);
+    score(t, s, s->q + panel * lanes_of(format, d) * n, keys);
     if (t->s->bias || t->s->key_bias || (t->s->causal && first + keys > query + 1))
         add_biases(t, s, b, a, query, last, first, keys);
-    kn->softmax_tile(s->scores, keys, s->max + panel * n, s->sum + panel * n, s->rescale);
+    format->softmax_tile(s->scores, keys, s->max + panel * n, s->sum + panel * n, s->rescale);
     if (first > 0)
-        kn->scale_columns(o, s->rescale, d);
-    for (size_t i = 0; i < d; i += kn->rows)
-        kn->tile[min(kn->rows, d - i)](o + i * n, n, s->v + i * LEFT_STRIDE, s->scores, keys,
-                                       first > 0);
+        t->kernels->scale_columns(o, s->rescale, d);
+    for (size_t i = 0; i < d; i += format->rows)
+        format->tile[min(format->rows, d - i)](o + i * n, n, s->v + i * LEFT_STRIDE, s->scores,
+                                               lanes_of(format, keys), first > 0);
 }
 
 /* ---- one task -------------------------------------------------------------------------------- */
@@ -163,10 +170,17 @@ static void run_task(const struct task *t, struct scratch *s, size_t index) {
     store(t, s, b, a, first, last);
 }
 
+/* Even steps of up to BLOCK_K lanes, whole lanes. */
+static size_t head_chunk(size_t d, size_t per_lane) {
+    const size_t lane_count = ceil_div(d, per_lane);
+    return ceil_div(lane_count, ceil_div(lane_count, BLOCK_K)) * per_lane;
+}
+
 static void take_scratch(dl_context *cx, const struct task *t, struct scratch *s) {
     size_t n = t->kernels->columns, d = t->s->head_dim;
     size_t panels = ceil_div(t->query_block, n);
-    s->q = floats(cx, panels * d * n);
+    s->rows = floats(cx, n * d);
+    s->q = floats(cx, panels * lanes_of(t->format, d) * n);
     s->k = floats(cx, ceil_div(d, t->head_chunk) * t->key_tile * LEFT_STRIDE);
     s->v = floats(cx, d * LEFT_STRIDE);
     s->scores = floats(cx, t->key_tile * n);
@@ -182,11 +196,11 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
     double work =
         2.0 * (double)(s->batch * s->heads * s->head_dim) * (double)s->queries * (double)s->keys;
     size_t mark = arena_mark(cx), threads = (size_t)threads_for(cx, work);
-    struct task t = {cx->kernels, s, out, q, k, v, 0, 0, 0};
+    struct task t = {cx->kernels, products_of(cx), s, out, q, k, v, 0, 0, 0};
     t.query_block = min(QUERY_BLOCK, s->queries);
     /* even tiles and chunks, by numbers of keys and channels alone: the order of sums is fixed */
     t.key_tile = ceil_div(s->keys, ceil_div(s->keys, KEY_TILE));
-    t.head_chunk = ceil_div(s->head_dim, ceil_div(s->head_dim, BLOCK_K));
+    t.head_chunk = head_chunk(s->head_dim, t.format->per_lane);
     size_t tasks = s->batch * s->heads * ceil_div(s->queries, t.query_block);
     if (threads > tasks)
         threads = tasks;

@@ -9,6 +9,7 @@
  *
  * B batch   H, W picture sides   C channels in   N channels out   k side of the window */
 #include "kernels/gemm.h"
+#include "kernels/kernels.h"
 #include "kernels/op_log.h"
 #include "kernels/winograd.h"
 
@@ -69,8 +70,9 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
     v.in_W = s->up_W ? s->up_W : s->W;
     v.out_H = (v.in_H + s->pad_before + s->pad_after - v.k) / s->stride + 1;
     v.out_W = (v.in_W + s->pad_before + s->pad_after - v.k) / s->stride + 1;
-    const bool pays = v.k == 3 && s->stride == 1 &&
-                      winograd_pays(v.out_H, v.out_W, w->shape[0], v.C); /* of the whole */
+    const bool pays =
+        v.k == 3 && s->stride == 1 &&
+        winograd_pays(products_of(cx), v.out_H, v.out_W, w->shape[0], v.C); /* of the whole */
     if (s->rows)
         v.out_H = s->rows;
     pages_use(cx, w);

@@ -18,6 +18,10 @@ static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+static bool has_avx512_bf16(void) {
+    return __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 static bool always(void) {
@@ -44,4 +48,12 @@ const struct kernels *kernels_choose(const char *name) {
         if ((!name || strcmp(name, tables[i].table->name) == 0) && tables[i].runs())
             return tables[i].table;
     return NULL;
+}
+
+const struct products *products_bf16(const struct kernels *kernels) {
+#if defined(__x86_64__)
+    if (kernels == &kernels_avx512 && has_avx512_bf16())
+        return &products_avx512_bf16;
+#endif
+    return kernels == &kernels_ref ? &products_ref_bf16 : NULL;
 }

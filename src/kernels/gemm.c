@@ -48,9 +48,18 @@ struct step {
 struct scratch {
     const float **at; /* (rows, taps) where the block's rows lie */
     float *left;      /* (group * tile rows, LEFT_STRIDE) gathered rows of x */
-    float *right;     /* (columns / tile columns, K of the step, tile columns) packed weights */
-    float *wide;      /* (tile columns, BLOCK_K) weights widened, for 16-bit weights */
+    float *right;     /* (columns / tile columns, lanes of the step, tile columns) packed weights */
+    float *wide;      /* (tile columns, K of the step) weights widened, for 16-bit weights */
+    float *window;    /* (taps, channels, tile columns) a window's, before they are narrowed */
     float *sum;       /* (rows, columns) */
+};
+
+/* What all blocks have in common. */
+struct job {
+    const struct product *p;
+    const struct kernels *kernels;
+    const struct products *format; /* of the operands */
+    struct blocking grid;
 };
 
 static size_t ceil_div(size_t a, size_t b) {
@@ -76,10 +85,10 @@ static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, si
     return rounds * (m * n + 4.0 * m + 12.0 * n);
 }
 
-/* Channels per step: even steps of up to BLOCK_K for a matrix; as many as fit with all taps for a
- * window (32 for 3x3: two whole cache lines of each pixel). */
-static size_t step_channels(size_t C, size_t taps) {
-    size_t most = BLOCK_K / taps;
+/* Channels per step: even steps of up to BLOCK_K lanes for a matrix; as many as fit with all taps
+ * for a window (32 for 3x3 in f32: two whole cache lines of each pixel). */
+static size_t step_channels(size_t C, size_t taps, size_t per_lane) {
+    size_t most = per_lane * BLOCK_K / taps;
     if (taps == 1)
         return round_up(ceil_div(C, ceil_div(C, most)), LINE);
     return most > LINE ? most / LINE * LINE : most;
@@ -87,8 +96,8 @@ static size_t step_channels(size_t C, size_t taps) {
 
 /* The cheapest grid of blocks that are small enough. */
 static struct blocking choose_blocking(const struct product *p, const struct kernels *kn,
-                                       size_t threads) {
-    struct blocking best = {0};
+                                       size_t per_lane, size_t threads) {
+    struct blocking best = {.chunk = step_channels(p->C, p->taps, per_lane)};
     double best_cost = 0.0;
     size_t panels = ceil_div(p->N, kn->columns), least = ceil_div(p->N, BLOCK_COLUMNS);
     for (size_t cb = least; cb <= min(panels, least + 4 * threads); cb++) {
@@ -98,7 +107,7 @@ static struct blocking choose_blocking(const struct product *p, const struct ker
             size_t rows = ceil_div(p->M, rb);
             double cost = grid_cost(rb, cb, rows, columns, threads);
             if (best.rows == 0 || cost < best_cost) {
-                best = (struct blocking){rb, cb, rows, columns, step_channels(p->C, p->taps)};
+                best = (struct blocking){rb, cb, rows, columns, best.chunk};
                 best_cost = cost;
             }
         }
@@ -113,28 +122,52 @@ static bool in_place(const struct tensor *w) {
     return w->dtype == DTYPE_F32 && tensor_is_aligned(w);
 }
 
-/* Packs the weights of a step to panels. */
-static void pack_right(const struct kernels *kn, const struct product *p, struct scratch *s,
-                       const struct step *t) {
-    size_t K = t->n * p->taps, stride = p->C * p->taps, order[BLOCK_K];
-    const struct tensor *w = p->weight;
-    const char *data = w->data;
-    size_t size = dtype_size(w->dtype);
+/* One panel of a window's weights, rows of (n, taps): from (channel, tap) to (tap, channel), and
+ * then, tap by tap, to the operands' format. */
+static void pack_window(const struct job *job, const struct scratch *s, float *panel,
+                        const float *w, size_t ld, size_t count, size_t n) {
+    const size_t taps = job->p->taps, K = n * taps, columns = job->kernels->columns;
+    size_t order[2 * BLOCK_K];
     for (size_t i = 0; i < K; i++)
-        order[i] = i % p->taps * t->n + i / p->taps;
+        order[i] = i % taps * n + i / taps;
+    if (!job->format->right_columns) {
+        job->kernels->transpose(panel, columns, order, w, ld, count, K);
+        return;
+    }
+    if (count < columns)
+        memset(s->window, 0, K * columns * sizeof *s->window);
+    job->kernels->transpose(s->window, columns, order, w, ld, count, K);
+    for (size_t tap = 0; tap < taps; tap++)
+        job->format->right_columns(panel + tap * lanes_of(job->format, n) * columns,
+                                   s->window + tap * n * columns, n);
+}
+
+/* Packs the weights of a step to panels. */
+static void pack_right(const struct job *job, const struct scratch *s, const struct step *t) {
+    const struct product *p = job->p;
+    const struct kernels *kn = job->kernels;
+    const size_t K = t->n * p->taps, stride = p->C * p->taps;
+    const size_t panel_size = p->taps * lanes_of(job->format, t->n) * kn->columns;
+    const struct tensor *w = p->weight;
     float *panel = s->right;
-    for (size_t j = t->first; j < t->last; j += kn->columns, panel += K * kn->columns) {
-        size_t count = min(kn->columns, t->last - j), from = j * stride + t->c * p->taps;
-        if (count < kn->columns)
-            memset(panel, 0, K * kn->columns * sizeof *panel);
+    for (size_t j = t->first; j < t->last; j += kn->columns, panel += panel_size) {
+        const size_t count = min(kn->columns, t->last - j), from = j * stride + t->c * p->taps;
+        const float *rows = s->wide;
+        size_t ld = K;
         if (in_place(w)) {
-            kn->transpose(panel, kn->columns, order, (const float *)w->data + from, stride, count,
-                          K);
-            continue;
-        }
-        for (size_t i = 0; i < count; i++)
-            kn->widen(s->wide + i * K, data + (from + i * stride) * size, w->dtype, K);
-        kn->transpose(panel, kn->columns, order, s->wide, K, count, K);
+            rows = (const float *)w->data + from;
+            ld = stride;
+        } else
+            for (size_t i = 0; i < count; i++)
+                kn->widen(s->wide + i * K,
+                          (const char *)w->data + (from + i * stride) * dtype_size(w->dtype),
+                          w->dtype, K);
+        if (count < kn->columns)
+            memset(panel, 0, panel_size * sizeof *panel);
+        if (p->taps == 1)
+            job->format->right_rows(panel, kn->columns, rows, ld, count, K);
+        else
+            pack_window(job, s, panel, rows, ld, count, t->n);
     }
 }
 
@@ -150,14 +183,16 @@ static void fetch_rows(const struct product *p, const struct scratch *s, size_t 
 
 /* The register tiles of `count` rows from row i of the block with the panel of column j; after the
  * last step the epilogue follows. */
-static void multiply_tile(const struct kernels *kn, const struct product *p,
-                          const struct scratch *s, const struct step *t, size_t i, size_t count,
-                          size_t j, const float *left) {
+static void multiply_tile(const struct job *job, const struct scratch *s, const struct step *t,
+                          size_t i, size_t count, size_t j, const float *left) {
     static const struct epilogue none;
+    const struct product *p = job->p;
+    const struct kernels *kn = job->kernels;
     const struct epilogue *ep = p->ep ? p->ep : &none;
-    size_t K = t->n * p->taps, ldc = round_up(t->last - t->first, kn->columns);
+    size_t K = p->taps * lanes_of(job->format, t->n);
+    size_t ldc = round_up(t->last - t->first, kn->columns);
     float *sum = s->sum + i * ldc + (j - t->first);
-    kn->tile[count](sum, ldc, left, s->right + (j - t->first) * K, K, t->c > 0);
+    job->format->tile[count](sum, ldc, left, s->right + (j - t->first) * K, K, t->c > 0);
     if (t->c + t->n < p->C)
         return;
     size_t at = (t->m + i) * p->N + j;
@@ -166,49 +201,53 @@ static void multiply_tile(const struct kernels *kn, const struct product *p,
                ep->act);
 }
 
-static void multiply_step(const struct kernels *kn, const struct product *p,
-                          const struct scratch *s, const struct step *t) {
-    size_t group = kn->group * kn->rows, panels = ceil_div(t->last - t->first, kn->columns);
+static void multiply_step(const struct job *job, const struct scratch *s, const struct step *t) {
+    const struct product *p = job->p;
+    const size_t height = job->format->rows, group = job->format->group * height;
+    const size_t columns = job->kernels->columns, panels = ceil_div(t->last - t->first, columns);
     for (size_t g = 0; g < t->rows; g += group) {
         size_t end = min(g + group, t->rows), ahead = min(end + group, t->rows) - end;
-        kn->gather(s->left, s->at + g * p->taps, end - g, p->taps, t->c, t->n);
+        job->format->left_rows(s->left, s->at + g * p->taps, end - g, p->taps, t->c, t->n);
         for (size_t panel = 0; panel < panels; panel++) {
             fetch_rows(p, s, end + panel * ahead / panels, end + (panel + 1) * ahead / panels, t->c,
                        t->n);
-            for (size_t i = g; i < end; i += kn->rows)
-                multiply_tile(kn, p, s, t, i, min(kn->rows, end - i),
-                              t->first + panel * kn->columns, s->left + (i - g) * LEFT_STRIDE);
+            for (size_t i = g; i < end; i += height)
+                multiply_tile(job, s, t, i, min(height, end - i), t->first + panel * columns,
+                              s->left + (i - g) * LEFT_STRIDE);
         }
     }
 }
 
-static void multiply_block(const struct kernels *kn, const struct product *p,
-                           const struct blocking *g, struct scratch *s, size_t index) {
+static void multiply_block(const struct job *job, const struct scratch *s, size_t index) {
+    const struct product *p = job->p;
+    const struct blocking *g = &job->grid;
+    const size_t columns = job->kernels->columns, panels = ceil_div(p->N, columns);
     size_t row = index % g->row_blocks, column = index / g->row_blocks;
-    size_t panels = ceil_div(p->N, kn->columns);
     struct step t = {.m = row * p->M / g->row_blocks,
-                     .first = column * panels / g->column_blocks * kn->columns,
-                     .last = (column + 1) * panels / g->column_blocks * kn->columns};
+                     .first = column * panels / g->column_blocks * columns,
+                     .last = (column + 1) * panels / g->column_blocks * columns};
     t.rows = (row + 1) * p->M / g->row_blocks - t.m;
     t.last = min(t.last, p->N);
     p->locate(p->source, t.m, t.rows, s->at);
     for (; t.c < p->C; t.c += g->chunk) {
         t.n = min(g->chunk, p->C - t.c);
-        pack_right(kn, p, s, &t);
-        multiply_step(kn, p, s, &t);
+        pack_right(job, s, &t);
+        multiply_step(job, s, &t);
     }
 }
 
 /* ---- whole ----------------------------------------------------------------------------------- */
 
-static void take_scratch(dl_context *cx, const struct product *p, const struct blocking *g,
-                         struct scratch *s) {
-    const struct kernels *kn = cx->kernels;
-    size_t K = min(g->chunk, p->C) * p->taps;
+static void take_scratch(dl_context *cx, const struct job *job, struct scratch *s) {
+    const struct product *p = job->p;
+    const struct blocking *g = &job->grid;
+    const size_t columns = job->kernels->columns, n = min(g->chunk, p->C);
+    const bool window = p->taps > 1 && job->format->right_columns;
     s->at = arena_bytes(cx, g->rows * p->taps * sizeof *s->at);
-    s->left = floats(cx, kn->group * kn->rows * LEFT_STRIDE);
-    s->right = floats(cx, K * g->columns);
-    s->wide = in_place(p->weight) ? NULL : floats(cx, K * kn->columns);
+    s->left = floats(cx, job->format->group * job->format->rows * LEFT_STRIDE);
+    s->right = floats(cx, p->taps * lanes_of(job->format, n) * g->columns);
+    s->wide = in_place(p->weight) ? NULL : floats(cx, n * p->taps * columns);
+    s->window = window ? floats(cx, n * p->taps * columns) : NULL;
     s->sum = floats(cx, g->rows * g->columns);
 }
 
@@ -217,14 +256,15 @@ void multiply(dl_context *cx, const struct product *p) {
         return;
     double work = (double)p->M * (double)p->N * (double)(p->C * p->taps);
     size_t mark = arena_mark(cx), threads = (size_t)threads_for(cx, work);
-    struct blocking g = choose_blocking(p, cx->kernels, threads);
-    size_t blocks = g.row_blocks * g.column_blocks;
+    struct job job = {.p = p, .kernels = cx->kernels, .format = products_of(cx)};
+    job.grid = choose_blocking(p, cx->kernels, job.format->per_lane, threads);
+    size_t blocks = job.grid.row_blocks * job.grid.column_blocks;
     if (threads > blocks)
         threads = blocks;
     struct scratch *scratch = arena_bytes(cx, threads * sizeof *scratch);
     for (size_t t = 0; t < threads; t++) {
         struct scratch s;
-        take_scratch(cx, p, &g, &s);
+        take_scratch(cx, &job, &s);
         if (!planning(cx))
             scratch[t] = s;
     }
@@ -233,7 +273,7 @@ void multiply(dl_context *cx, const struct product *p) {
     else {
 #pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
         for (size_t i = 0; i < blocks; i++)
-            multiply_block(cx->kernels, p, &g, &scratch[thread_index()], i);
+            multiply_block(&job, &scratch[thread_index()], i);
     }
     arena_release(cx, mark);
 }

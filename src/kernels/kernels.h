@@ -3,8 +3,9 @@
  * Everything that is worth vector code is here, as small functions over contiguous rows; what they
  * are combined to (ops.h) is written once, in plain C, for all instruction sets: gemm.c, conv.c,
  * attention.c, norm.c, elementwise.c. ref.c defines each function in C99; simd.inc writes them over
- * a few vector macros, and avx2.c, avx512.c and neon.c give these macros. Only those three files
- * are compiled for more than the base architecture.
+ * a few vector functions, and avx2.c, avx512.c and neon.c give these. Products have tables of their
+ * own for other formats than f32: bf16.c defines them, avx512_bf16.c is the fast one. Only files
+ * named after an instruction set are compiled for more than the base architecture.
  *
  * Equal bits. An element's value never depends on where in a row, panel or tile it stands: partial
  * vectors go through the same instructions as full ones. So results depend neither on the number
@@ -16,8 +17,8 @@
 #include "kernels/ops.h"
 
 enum {
-    /* A block of the product's inner dimension has at most BLOCK_K elements. Rows of the left
-     * operand lie LEFT_STRIDE floats apart: a constant, so that the inner loop addresses every row
+    /* A block of the product's inner dimension has at most BLOCK_K lanes. Rows of the left
+     * operand lie LEFT_STRIDE lanes apart: a constant, so that the inner loop addresses every row
      * from one register; an odd number of cache lines, so that rows do not meet in one set. */
     BLOCK_K = 320,
     LEFT_STRIDE = 336,
@@ -27,22 +28,63 @@ enum {
 };
 
 /* c (R, columns) = a (R,K) b (K, columns), or += with `add`. R is fixed per function; rows of a lie
- * LEFT_STRIDE apart, rows of b are contiguous, rows of c lie ldc apart. K <= BLOCK_K. */
+ * LEFT_STRIDE apart, rows of b are contiguous, rows of c lie ldc apart. K lanes <= BLOCK_K. */
 typedef void tile_function(float *c, size_t ldc, const float *a, const float *b, size_t K,
                            bool add);
 
+/* How a table multiplies in one format of numbers. Both operands of the tile are packed along k in
+ * lanes of 32 bits (typed float wherever they lie, and moved as such): one f32, or two neighbouring
+ * k in bf16, the first in the lower half. n numbers so take lanes_of(n); a missing second is zero.
+ * Sums are f32. */
+struct products {
+    const char *name; /* "f32", "bf16" */
+    size_t per_lane;  /* 1 or 2 */
+    size_t rows;      /* of the register tile; its columns are those of the table */
+    size_t group;     /* row panels that a packed right panel meets in the innermost cache */
+    tile_function *tile[TILE_ROWS_MAX + 1]; /* tile[R] computes R rows */
+
+    /* The left operand from rows that k runs along: row r of out (rows, LEFT_STRIDE apart) =
+     * [at[r*taps + 0][0..n) | at[r*taps + 1][0..n) | ...], each in lanes of its own, every pointer
+     * moved on by `offset`; a NULL pointer stands for zeros. */
+    void (*left_rows)(float *out, const float *const *at, size_t rows, size_t taps, size_t offset,
+                      size_t n);
+
+    /* The right operand from such rows: out (lanes_of(n), rows; ldo apart), in (rows, n; ldi
+     * apart). */
+    void (*right_rows)(float *out, size_t ldo, const float *in, size_t ldi, size_t rows, size_t n);
+
+    /* The left operand from columns: out (columns, lanes_of(n); ldo apart), in (n, columns; ldi
+     * apart). */
+    void (*left_columns)(float *out, size_t ldo, const float *in, size_t ldi, size_t n,
+                         size_t columns);
+
+    /* The right operand from columns: out (lanes_of(n), table's columns), in (n, table's columns).
+     * NULL where these are the same. */
+    void (*right_columns)(float *out, const float *in, size_t n);
+
+    /* One tile of keys of a softmax over keys, for all columns (queries) at once; s (keys,
+     * columns): m' = max(m, max_k s_k);  rescale = exp(m - m');  p_k = exp(s_k - m') sum = sum
+     * rescale + sum_k p_k;  m = m'                   (Milakov, Gimelshein 2018) leaves p in s, as a
+     * right operand. */
+    void (*softmax_tile)(float *s, size_t keys, float *m, float *sum, float *rescale);
+
+    /* The transforms of F(4x4,3x3) (winograd.c), all positions p in rows of 6.
+     *     input    out[p][i] = (B^T d B)_p for n channels i, as a left operand; d (6,6) of channel
+     *              i lies at at[6*row + column][offset + i], zeros where the pointer is NULL
+     *     weights  out[p*stride + k*columns + j] = (G g G^T)_p, g_t = w[(k*9 + t)*columns + j], as
+     * a right operand of k < K */
+    void (*winograd_input)(float *const *out, const float *const *at, size_t offset, size_t n);
+    void (*winograd_weights)(float *out, size_t stride, const float *w, size_t K);
+
+    /* `steps` times 12 vectors s = s + a b that do not wait for each other: the processor's peak.
+     * Returns the number of multiply-adds; out: a vector, so that they are not left out. */
+    double (*multiply_adds)(float *out, size_t steps);
+};
+
 struct kernels {
     const char *name; /* "ref", "avx2", "avx512", "neon" */
-
-    /* Matrix product: the register tile and how many of its row panels a packed B panel meets
-     * while it is in the innermost cache. tile[R] computes R rows. */
-    size_t rows, columns, group;
-    tile_function *tile[TILE_ROWS_MAX + 1];
-
-    /* Row r of out (rows, LEFT_STRIDE apart) = [at[r*taps + 0][0..n) | at[r*taps + 1][0..n) | ...],
-     * every pointer moved on by `offset`; a NULL pointer stands for zeros. */
-    void (*gather)(float *out, const float *const *at, size_t rows, size_t taps, size_t offset,
-                   size_t n);
+    size_t columns;   /* of every register tile */
+    struct products f32;
 
     /* out[order[j]*ldo + i] = in[i*ldi + j], i < rows, j < columns; order NULL: j itself. */
     void (*transpose)(float *out, size_t ldo, const size_t *order, const float *in, size_t ldi,
@@ -53,19 +95,9 @@ struct kernels {
     void (*finish)(float *y, size_t ldy, const float *c, size_t ldc, const float *bias,
                    const float *residual, size_t rows, size_t n, enum activation act);
 
-    /* The transforms of F(4x4,3x3) (winograd.c), all positions p in rows of 6.
-     *     input    out[p][i] = (B^T d B)_p for n channels i; d (6,6) of channel i lies at
-     *              at[6*row + column][offset + i], zeros where the pointer is NULL
-     *     weights  out[p*stride + k*columns + j] = (G g G^T)_p, g_t = w[(k*9 + t)*columns + j], k <
-     * K output   y (4,4,columns) = A^T m A, m_p (columns) at in[p*stride] */
-    void (*winograd_input)(float *const *out, const float *const *at, size_t offset, size_t n);
-    void (*winograd_weights)(float *out, size_t stride, const float *w, size_t K);
+    /* The last transform of F(4x4,3x3): y (4,4,columns) = A^T m A, m_p (columns) at in[p*stride].
+     */
     void (*winograd_output)(float *y, const float *in, size_t stride);
-
-    /* One tile of keys of a softmax over keys, for `columns` queries at once; s (keys, columns):
-     *     m' = max(m, max_k s_k);  rescale = exp(m - m');  s_k = exp(s_k - m')
-     *     sum = sum rescale + sum_k s_k;  m = m'                   (Milakov, Gimelshein 2018) */
-    void (*softmax_tile)(float *s, size_t keys, float *m, float *sum, float *rescale);
 
     /* y (rows, columns; contiguous) *= s (columns). */
     void (*scale_columns)(float *y, const float *s, size_t rows);
@@ -90,10 +122,6 @@ struct kernels {
     /* y (n) = a act(b). */
     void (*gate)(float *y, const float *a, const float *b, size_t n, enum activation act);
 
-    /* `steps` times 12 vectors s = s a + b that do not wait for each other: the processor's peak.
-     * Returns the number of multiply-adds; out: a vector, so that they are not left out. */
-    double (*multiply_adds)(float *out, size_t steps);
-
     /* y (n) = x widened to f32 from F32, F16 or BF16. */
     void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
 };
@@ -101,5 +129,18 @@ struct kernels {
 /* The table called `name`, or with NULL the fastest that this processor can run. NULL if there is
  * no such table or the processor lacks the instructions. */
 const struct kernels *kernels_choose(const char *name);
+
+/* Products in bf16 for that table: NULL where the processor has no instructions for them. The table
+ * "ref" has them on every machine, in plain C. */
+const struct products *products_bf16(const struct kernels *kernels);
+
+/* What products are made with under the context's precision. */
+static inline const struct products *products_of(const dl_context *cx) {
+    return cx->fast ? cx->fast : &cx->kernels->f32;
+}
+
+static inline size_t lanes_of(const struct products *products, size_t n) {
+    return (n + products->per_lane - 1) / products->per_lane;
+}
 
 #endif

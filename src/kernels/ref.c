@@ -50,6 +50,11 @@ static void transpose(float *out, size_t ldo, const size_t *order, const float *
             out[(order ? order[j] : j) * ldo + i] = in[i * ldi + j];
 }
 
+static void transpose_plain(float *out, size_t ldo, const float *in, size_t ldi, size_t rows,
+                            size_t columns) {
+    transpose(out, ldo, NULL, in, ldi, rows, columns);
+}
+
 /* ---- activations ----------------------------------------------------------------------------- */
 
 static float activated(float x, enum activation act) {
@@ -254,17 +259,25 @@ static double multiply_adds(float *out, size_t steps) {
 
 const struct kernels kernels_ref = {
     .name = "ref",
-    .rows = ROWS,
     .columns = COLUMNS,
-    .group = 16,
-    .tile = {NULL, tile_1, tile_2, tile_3, tile_4},
-    .gather = gather,
+    .f32 =
+        {
+            .name = "f32",
+            .per_lane = 1,
+            .rows = ROWS,
+            .group = 16,
+            .tile = {NULL, tile_1, tile_2, tile_3, tile_4},
+            .left_rows = gather,
+            .right_rows = transpose_plain,
+            .left_columns = transpose_plain,
+            .softmax_tile = softmax_tile,
+            .winograd_input = winograd_input,
+            .winograd_weights = winograd_weights,
+            .multiply_adds = multiply_adds,
+        },
     .transpose = transpose,
     .finish = finish,
-    .winograd_input = winograd_input,
-    .winograd_weights = winograd_weights,
     .winograd_output = winograd_output,
-    .softmax_tile = softmax_tile,
     .scale_columns = scale_columns,
     .column_sums = column_sums,
     .affine = affine,
@@ -272,6 +285,5 @@ const struct kernels kernels_ref = {
     .rms_norm = rms_norm,
     .activate = activate,
     .gate = gate,
-    .multiply_adds = multiply_adds,
     .widen = widen,
 };

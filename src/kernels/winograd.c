@@ -37,9 +37,9 @@ enum {
     WINDOW = SIDE + 2, /* of the inputs that it sees */
     TAPS = 9,
     LINE = 64 / sizeof(float),
-    STEP = LEFT_STRIDE / 3, /* largest number of channels per step */
+    STEP = LEFT_STRIDE / 3, /* largest number of lanes of channels per step */
     BLOCK_TILES = 112,      /* largest block: tiles, */
-    BLOCK_INPUT = 56 * 1024 /* and tiles x channels: 8 MB of V */
+    BLOCK_INPUT = 56 * 1024 /* and tiles x lanes of channels: 8 MB of V */
 };
 
 /* Times in units of a multiply-add, per tile and channel in, tile and channel out, pair of channels
@@ -53,8 +53,17 @@ struct grid {
     size_t tile_blocks, column_blocks;   /* the grid of tasks */
     size_t block;                        /* tiles of the largest */
     size_t step, steps;                  /* channels of a step, number of steps */
+    size_t lanes;                        /* of a step */
     size_t slots;                        /* rows of V hold as many steps of channels */
     size_t V_stride, U_stride, M_stride; /* floats from one slot row, or position, to the next */
+};
+
+/* What all tasks have in common. */
+struct job {
+    const struct winograd *p;
+    const struct kernels *kernels;
+    const struct products *format; /* of V and U */
+    struct grid grid;
 };
 
 /* What one thread needs. */
@@ -62,7 +71,7 @@ struct scratch {
     float *V;    /* (steps x WINOGRAD_POSITIONS / slots; block tiles, LEFT_STRIDE), see slot */
     float *raw;  /* (step, TAPS, columns) weights of a step and panel, transposed */
     float *wide; /* (columns, step, TAPS) and widened, where the file has another type */
-    float *U;    /* (WINOGRAD_POSITIONS, step, columns) */
+    float *U;    /* (WINOGRAD_POSITIONS, lanes, columns) */
     float *M;    /* (WINOGRAD_POSITIONS, block tiles, columns) */
 };
 
@@ -84,32 +93,36 @@ static size_t odd_lines(size_t n) {
     return (ceil_div(n, LINE) | 1) * LINE;
 }
 
-bool winograd_pays(size_t out_H, size_t out_W, size_t N, size_t C) {
+bool winograd_pays(const struct products *format, size_t out_H, size_t out_W, size_t N, size_t C) {
     double tiles = (double)(ceil_div(out_H, SIDE) * ceil_div(out_W, SIDE));
     double pixels = (double)(out_H * out_W), n = (double)N, c = (double)C;
     double packed = tiles > BLOCK_TILES ? tiles / BLOCK_TILES : 1.0;
-    double direct = TAPS * pixels * n * c + PACK_COST * n * c;
-    double less = WINOGRAD_POSITIONS * tiles * n * c + INPUT_COST * tiles * c +
+    double product = 1.0 / (double)format->per_lane; /* time of a multiply-add */
+    double direct = product * TAPS * pixels * n * c + PACK_COST * n * c;
+    double less = product * WINOGRAD_POSITIONS * tiles * n * c + INPUT_COST * tiles * c +
                   OUTPUT_COST * tiles * n + WEIGHT_COST * packed * n * c;
     return less < direct;
 }
 
 /* The cheapest grid of tasks. */
-static struct grid choose_grid(const struct winograd *p, const struct kernels *kn, size_t threads) {
+static struct grid choose_grid(const struct winograd *p, const struct kernels *kn,
+                               const struct products *format, size_t threads) {
     struct grid g = {.down = ceil_div(p->out_H, SIDE), .across = ceil_div(p->out_W, SIDE)};
-    size_t panels = ceil_div(p->N, kn->columns), most = min(BLOCK_TILES, BLOCK_INPUT / p->C + 1);
-    double best = 0.0;
+    size_t panels = ceil_div(p->N, kn->columns);
+    size_t most = min(BLOCK_TILES, BLOCK_INPUT / lanes_of(format, p->C) + 1);
+    double best = 0.0, product = 1.0 / (double)format->per_lane;
     g.tiles = p->B * g.down * g.across;
-    g.steps = ceil_div(p->C, STEP);
+    g.steps = ceil_div(p->C, STEP * format->per_lane);
     g.step = ceil_div(ceil_div(p->C, g.steps), LINE) * LINE;
-    g.slots = LEFT_STRIDE / g.step;
+    g.lanes = lanes_of(format, g.step);
+    g.slots = LEFT_STRIDE / g.lanes;
     size_t fewest = ceil_div(g.tiles, most);
     for (size_t cb = 1; cb <= min(panels, 2 * threads); cb++)
         for (size_t tb = fewest; tb <= min(g.tiles, fewest + 2 * threads); tb++) {
             double t = (double)ceil_div(g.tiles, tb), c = (double)p->C;
             double n = (double)(ceil_div(panels, cb) * kn->columns);
             double rounds = (double)ceil_div(tb * cb, threads);
-            double cost = rounds * (WINOGRAD_POSITIONS * t * n * c + INPUT_COST * t * c +
+            double cost = rounds * (product * WINOGRAD_POSITIONS * t * n * c + INPUT_COST * t * c +
                                     OUTPUT_COST * t * n + WEIGHT_COST * n * c);
             if (best == 0.0 || cost < best) {
                 best = cost;
@@ -119,7 +132,7 @@ static struct grid choose_grid(const struct winograd *p, const struct kernels *k
         }
     g.block = ceil_div(g.tiles, g.tile_blocks);
     g.V_stride = odd_lines(g.block * LEFT_STRIDE);
-    g.U_stride = odd_lines(g.step * kn->columns);
+    g.U_stride = odd_lines(g.lanes * kn->columns);
     g.M_stride = odd_lines(g.block * kn->columns);
     return g;
 }
@@ -130,12 +143,13 @@ static struct grid choose_grid(const struct winograd *p, const struct kernels *k
  * of them side by side as fit, for the register tile wants all rows the same distance apart. */
 static size_t slot(const struct grid *g, size_t step, size_t position) {
     size_t index = step * WINOGRAD_POSITIONS + position;
-    return index / g->slots * g->V_stride + index % g->slots * g->step;
+    return index / g->slots * g->V_stride + index % g->slots * g->lanes;
 }
 
 /* V of the block's tiles, all channels. */
-static void transform_inputs(const struct winograd *p, const struct kernels *kn,
-                             const struct grid *g, float *V, const struct block *k) {
+static void transform_inputs(const struct job *job, float *V, const struct block *k) {
+    const struct winograd *p = job->p;
+    const struct grid *g = &job->grid;
     for (size_t t = 0; t < k->tiles; t++) {
         size_t tile = k->first + t, b = tile / (g->down * g->across);
         size_t i = tile / g->across % g->down * SIDE, j = tile % g->across * SIDE;
@@ -149,15 +163,16 @@ static void transform_inputs(const struct winograd *p, const struct kernels *kn,
         for (size_t c = 0, step = 0; c < p->C; c += g->step, step++) {
             for (size_t q = 0; q < WINOGRAD_POSITIONS; q++)
                 to[q] = V + slot(g, step, q) + t * LEFT_STRIDE;
-            kn->winograd_input(to, at, c, min(g->step, p->C - c));
+            job->format->winograd_input(to, at, c, min(g->step, p->C - c));
         }
     }
 }
 
 /* U of channels [c, c + n) and the panel of column j. */
-static void transform_weights(const struct winograd *p, const struct kernels *kn,
-                              const struct grid *g, const struct scratch *s, size_t j, size_t c,
+static void transform_weights(const struct job *job, const struct scratch *s, size_t j, size_t c,
                               size_t n) {
+    const struct winograd *p = job->p;
+    const struct kernels *kn = job->kernels;
     const struct tensor *w = p->weight;
     size_t count = min(kn->columns, p->N - j), row = p->C * TAPS, from = j * row + c * TAPS;
     if (count < kn->columns)
@@ -172,14 +187,16 @@ static void transform_weights(const struct winograd *p, const struct kernels *kn
         kn->transpose(s->raw, kn->columns, NULL, (const float *)w->data + from, row, count,
                       n * TAPS);
     }
-    kn->winograd_weights(s->U, g->U_stride, s->raw, n);
+    job->format->winograd_weights(s->U, job->grid.U_stride, s->raw, n);
 }
 
 /* y of the block's tiles and the panel of column j from their M. */
-static void transform_outputs(const struct winograd *p, const struct kernels *kn,
-                              const struct grid *g, const float *M, const struct block *k,
+static void transform_outputs(const struct job *job, const float *M, const struct block *k,
                               size_t j) {
     static const struct epilogue none;
+    const struct winograd *p = job->p;
+    const struct kernels *kn = job->kernels;
+    const struct grid *g = &job->grid;
     const struct epilogue *ep = p->ep ? p->ep : &none;
     float Y[SIDE * SIDE * TILE_COLUMNS_MAX];
     for (size_t t = 0; t < k->tiles; t++) {
@@ -198,42 +215,46 @@ static void transform_outputs(const struct winograd *p, const struct kernels *kn
 /* ---- one block ------------------------------------------------------------------------------- */
 
 /* M_p (tiles, columns) += V_p U_p for all positions and the n channels of a step. */
-static void multiply_positions(const struct kernels *kn, const struct grid *g,
-                               const struct scratch *s, size_t tiles, size_t step, size_t n) {
-    size_t rows = ceil_div(tiles, ceil_div(tiles, kn->rows)); /* even register tiles */
+static void multiply_positions(const struct job *job, const struct scratch *s, size_t tiles,
+                               size_t step, size_t n) {
+    const struct grid *g = &job->grid;
+    const size_t columns = job->kernels->columns, K = lanes_of(job->format, n);
+    size_t rows = ceil_div(tiles, ceil_div(tiles, job->format->rows)); /* even register tiles */
     for (size_t q = 0; q < WINOGRAD_POSITIONS; q++) {
         const float *V = s->V + slot(g, step, q), *U = s->U + q * g->U_stride;
         float *M = s->M + q * g->M_stride;
         for (size_t t = 0; t < tiles; t += rows)
-            kn->tile[min(rows, tiles - t)](M + t * kn->columns, kn->columns, V + t * LEFT_STRIDE, U,
-                                           n, step > 0);
+            job->format->tile[min(rows, tiles - t)](M + t * columns, columns, V + t * LEFT_STRIDE,
+                                                    U, K, step > 0);
     }
 }
 
-static void run_block(const struct winograd *p, const struct kernels *kn, const struct grid *g,
-                      const struct scratch *s, size_t index) {
+static void run_block(const struct job *job, const struct scratch *s, size_t index) {
+    const struct winograd *p = job->p;
+    const struct grid *g = &job->grid;
+    const size_t columns = job->kernels->columns, panels = ceil_div(p->N, columns);
     size_t row = index % g->tile_blocks, column = index / g->tile_blocks;
-    size_t panels = ceil_div(p->N, kn->columns);
     struct block k = {.first = row * g->tiles / g->tile_blocks,
-                      .column = column * panels / g->column_blocks * kn->columns,
-                      .last = (column + 1) * panels / g->column_blocks * kn->columns};
+                      .column = column * panels / g->column_blocks * columns,
+                      .last = (column + 1) * panels / g->column_blocks * columns};
     k.tiles = (row + 1) * g->tiles / g->tile_blocks - k.first;
     k.last = min(k.last, p->N);
-    transform_inputs(p, kn, g, s->V, &k);
-    for (size_t j = k.column; j < k.last; j += kn->columns) {
+    transform_inputs(job, s->V, &k);
+    for (size_t j = k.column; j < k.last; j += columns) {
         for (size_t c = 0, step = 0; c < p->C; c += g->step, step++) {
             size_t n = min(g->step, p->C - c);
-            transform_weights(p, kn, g, s, j, c, n);
-            multiply_positions(kn, g, s, k.tiles, step, n);
+            transform_weights(job, s, j, c, n);
+            multiply_positions(job, s, k.tiles, step, n);
         }
-        transform_outputs(p, kn, g, s->M, &k, j);
+        transform_outputs(job, s->M, &k, j);
     }
 }
 
 /* ---- whole ----------------------------------------------------------------------------------- */
 
-static void take_scratch(dl_context *cx, const struct winograd *p, const struct grid *g,
-                         struct scratch *s) {
+static void take_scratch(dl_context *cx, const struct job *job, struct scratch *s) {
+    const struct winograd *p = job->p;
+    const struct grid *g = &job->grid;
     size_t columns = cx->kernels->columns, weights = g->step * columns;
     bool in_place = p->weight->dtype == DTYPE_F32 && tensor_is_aligned(p->weight);
     s->V = floats(cx, ceil_div(g->steps * WINOGRAD_POSITIONS, g->slots) * g->V_stride);
@@ -244,14 +265,16 @@ static void take_scratch(dl_context *cx, const struct winograd *p, const struct 
 }
 
 void winograd(dl_context *cx, const struct winograd *p) {
-    struct grid g = choose_grid(p, cx->kernels, (size_t)cx->threads);
-    double work = WINOGRAD_POSITIONS * (double)g.tiles * (double)p->N * (double)p->C;
-    size_t mark = arena_mark(cx), blocks = g.tile_blocks * g.column_blocks;
+    struct job job = {.p = p, .kernels = cx->kernels, .format = products_of(cx)};
+    job.grid = choose_grid(p, job.kernels, job.format, (size_t)cx->threads);
+    const struct grid *g = &job.grid;
+    double work = WINOGRAD_POSITIONS * (double)g->tiles * (double)p->N * (double)p->C;
+    size_t mark = arena_mark(cx), blocks = g->tile_blocks * g->column_blocks;
     size_t threads = min((size_t)threads_for(cx, work), blocks);
     struct scratch *scratch = arena_bytes(cx, threads * sizeof *scratch);
     for (size_t t = 0; t < threads; t++) {
         struct scratch s;
-        take_scratch(cx, p, &g, &s);
+        take_scratch(cx, &job, &s);
         if (!planning(cx))
             scratch[t] = s;
     }
@@ -260,7 +283,7 @@ void winograd(dl_context *cx, const struct winograd *p) {
     else {
 #pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
         for (size_t i = 0; i < blocks; i++)
-            run_block(p, cx->kernels, &g, &scratch[thread_index()], i);
+            run_block(&job, &scratch[thread_index()], i);
     }
     arena_release(cx, mark);
 }

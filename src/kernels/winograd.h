@@ -17,9 +17,9 @@ struct winograd {
     const void *source;
 };
 
-/* True where it takes less time than nine products per pixel. Depends on the shape of one item
- * alone, so that an item's result depends neither on the batch nor on the threads. */
-bool winograd_pays(size_t out_H, size_t out_W, size_t N, size_t C);
+/* True where it takes less time than nine products per pixel. Depends on the format and the shape
+ * of one item alone, so that an item's result depends neither on the batch nor on the threads. */
+bool winograd_pays(const struct products *format, size_t out_H, size_t out_W, size_t N, size_t C);
 
 void winograd(dl_context *cx, const struct winograd *p);
 
