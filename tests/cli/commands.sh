@@ -203,7 +203,7 @@ status bench_parts 0 "" bench -m "$tiny" --size 64x64 --repeats 1 --parts --json
 ok bench_parts_only [ -z "$(grep operation out)" ]
 
 # ---- interruption: what is finished is kept, and the run goes on
-"$dlens" lens "a dog" -m "$tiny" --steps 100 --size 64x64 -q -o stop > out 2> err &
+"$dlens" lens "a dog" -m "$tiny" --steps 100 --seeds 20 --size 64x64 -q -o stop > out 2> err &
 pid=$!
 waited=0 # a slow machine or a sanitizer may need a minute for the first picture
 while [ ! -e stop/0-a-dog/seed-0/layer-00.png ] && [ $waited -lt 600 ]; do
