@@ -61,11 +61,12 @@ struct builder {
     dl_context *cx;
     const struct prompt_set *set;
     struct questions *out;
-    enum column_kind *kinds;         /* (columns) */
-    size_t *values;                  /* (columns,prompts) concept of each cell, or NO_VALUE */
-    size_t nothing;                  /* the concept */
-    const char *nouns[AVERAGED_MAX]; /* things of the set, for captions of colours */
-    size_t noun_count;
+    enum column_kind *kinds; /* (columns) */
+    size_t *values;          /* (columns,prompts) concept of each cell, or NO_VALUE */
+    size_t nothing;          /* the concept */
+    /* words of the set, for captions of the other kind */
+    const char *nouns[AVERAGED_MAX], *colors[AVERAGED_MAX];
+    size_t noun_count, color_count;
     size_t *distinct, *rank; /* (value concepts) a column's, in order; the place of each there */
     size_t room;             /* for candidates of the question at hand */
     int status;
@@ -119,8 +120,8 @@ static void add_caption(struct builder *b, const char *color, const char *noun) 
     buffer_free(&text);
 }
 
-/* A thing, in row `prompt`. A class of animals is known by its members as well: those of the rows
- * that follow. */
+/* A thing, in row `prompt`, whatever its colour: an average over the colours of the set. A class of
+ * animals is known by its members as well: those of the rows that follow. */
 static size_t thing_concept(struct builder *b, size_t prompt, size_t column) {
     enum { ROWS_SEARCHED = 1000 };
     const size_t animals = find_base(b, "animal", 0);
@@ -133,6 +134,8 @@ static size_t thing_concept(struct builder *b, size_t prompt, size_t column) {
     if (!is_new)
         return index;
     add_caption(b, NULL, value);
+    for (size_t i = 0; !is_class && i < b->color_count; i++)
+        add_caption(b, b->colors[i], value);
     for (size_t p = prompt, members = 0;
          is_class && p < b->set->count && p < prompt + ROWS_SEARCHED && members < AVERAGED_MAX; p++)
         if (strcmp(cell_of(b, p, column), value) == 0 && cell_of(b, p, animals)[0]) {
@@ -153,23 +156,32 @@ static size_t color_concept(struct builder *b, const char *color) {
     return index;
 }
 
-static void note_noun(struct builder *b, const char *noun) {
+static void note_word(const char **words, size_t *count, const char *word) {
     size_t i = 0;
-    while (i < b->noun_count && strcmp(b->nouns[i], noun) != 0)
+    while (i < *count && strcmp(words[i], word) != 0)
         i++;
-    if (i == b->noun_count && i < AVERAGED_MAX)
-        b->nouns[b->noun_count++] = noun;
+    if (i == *count && i < AVERAGED_MAX)
+        words[(*count)++] = word;
 }
 
-/* The cells of all columns of one kind; things come before colours. */
+static void note_words(struct builder *b) {
+    for (size_t c = 0; c < b->set->table.columns; c++)
+        for (size_t p = 0; p < b->set->count; p++) {
+            const char *cell = cell_of(b, p, c);
+            if (cell[0] && b->kinds[c] == COLUMN_THING)
+                note_word(b->nouns, &b->noun_count, cell);
+            else if (cell[0] && b->kinds[c] == COLUMN_COLOR)
+                note_word(b->colors, &b->color_count, cell);
+        }
+}
+
+/* The cells of all columns of one kind. */
 static void find_values(struct builder *b, enum column_kind kind) {
     for (size_t c = 0; c < b->set->table.columns; c++)
         for (size_t p = 0; b->kinds[c] == kind && p < b->set->count && b->status == DL_OK; p++) {
             const char *cell = cell_of(b, p, c);
             if (!cell[0])
                 continue;
-            if (kind == COLUMN_THING)
-                note_noun(b, cell);
             *value_of(b, p, c) = kind == COLUMN_THING ? thing_concept(b, p, c)
                                  : kind == COLUMN_COLOR
                                      ? color_concept(b, cell)
@@ -473,6 +485,7 @@ static int build(struct builder *b) {
         b->values[i] = NO_VALUE;
     b->nothing = find_concept(b, "none", NOTHING, &is_new);
     concept_caption(&b->out->concepts, NOTHING);
+    note_words(b);
     find_values(b, COLUMN_THING);
     find_values(b, COLUMN_COLOR);
     find_values(b, COLUMN_PROMPT);

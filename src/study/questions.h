@@ -4,7 +4,7 @@
  * is right for the prompt. Which candidates:
  *
  *   a column of things      the prompt's value against the column's other values (is the class, the
- *   (class, animal, noun_0)  animal, the noun there?)
+ *   (class, animal, noun_0)  animal, the noun there?), whatever its colour
  *   a column of colours     likewise (is the colour there?), whatever bears it
  *   is_animal               any animal of column `animal` against things that are none
  *   binding                 the prompt against itself with the two colours exchanged (color1,
