@@ -1,14 +1,22 @@
 # dlens: see README.md. `make` builds, `make test` tests, `make demo` shows.
 #
-# Variables: CC=gcc|clang  OMP=1|0 (OpenMP)  SANITIZE=address,undefined
+# Variables: CROSS=aarch64-linux-gnu- (compile for another machine)
+#            CC=gcc|clang  OMP=1|0 (OpenMP)  SANITIZE=address,undefined
 #            BUILD=folder of objects  PREFIX, DESTDIR (install)
 #            LODEPNG_SRC=a lodepng.cpp of your own (lodepng.h beside it), where the distribution
 #            has no liblodepng
 
 ifeq ($(origin CC),default)
-CC      := gcc
+CC      := $(CROSS)gcc
 endif
-CXX     ?= g++
+ifeq ($(origin CXX),default)
+CXX     := $(CROSS)g++
+endif
+ifneq ($(CROSS),)
+LD      := $(CROSS)ld
+AR      := $(CROSS)ar
+endif
+OBJCOPY ?= $(CROSS)objcopy
 BUILD   ?= build
 PREFIX  ?= /usr/local
 OMP     ?= 1
@@ -113,7 +121,7 @@ endif
 $(TOP)/libdlens.a: $(LIBOBJ)
 	$(call say,AR)
 	$(Q)$(LD) -r -o $(BUILD)/libdlens.o $(LIBOBJ)
-	$(Q)objcopy --localize-hidden $(BUILD)/libdlens.o
+	$(Q)$(OBJCOPY) --localize-hidden $(BUILD)/libdlens.o
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $(BUILD)/libdlens.o
 

@@ -72,15 +72,30 @@ static bool alike(const float *input, size_t K, size_t n) {
     return true;
 }
 
+/* What predict_one_sample may ask instead, in plan mode: fewer items may need more scratch, as
+ * their products are cut into other blocks. */
+static void plan_one_sample(dl_context *cx, const struct denoise_job *job, float *out,
+                            const float *input, struct denoise_call call) {
+    const size_t K = pictures_of(job);
+    const double work = cx->arena.work;
+    call.samples = 1;
+    if (!cx->thrift.halves && !job->stateful)
+        ask(cx, job, out, input, call, K - 1, K + 1);
+    ask(cx, job, out, input, call, K, K);
+    cx->arena.work = work;
+}
+
 /* out (2,K,m) of both halves: together, or one after another to need less memory. */
 static void predict_both(dl_context *cx, const struct denoise_job *job, float *out,
                          const float *input, struct denoise_call call) {
     const size_t K = pictures_of(job), n = job->sampling->n;
     const bool together = !cx->thrift.halves;
 
-    if (!planning(cx) && alike(input, K, n) &&
-        (job->halves_equal ||
-         (!job->stateful && (together || (call.step == 0 && known(job->shared, input, n)))))) {
+    if (planning(cx))
+        plan_one_sample(cx, job, out, input, call);
+    else if (alike(input, K, n) &&
+             (job->halves_equal ||
+              (!job->stateful && (together || (call.step == 0 && known(job->shared, input, n)))))) {
         predict_one_sample(cx, job, out, input, call);
         return;
     }

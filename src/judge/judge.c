@@ -300,7 +300,7 @@ void judge_probabilities(const dl_judge *judge, float *p, const float *cosine, s
     for (size_t n = 0; n < N; n++, p += M, cosine += M) {
         double best = -INFINITY, sum = 0;
         for (size_t m = 0; m < M; m++)
-            best = fmax(best, (double)cosine[m]);
+            best = (double)cosine[m] > best ? (double)cosine[m] : best;
         for (size_t m = 0; m < M; m++)
             sum += exp(judge->scale * ((double)cosine[m] - best));
         for (size_t m = 0; m < M; m++)
