@@ -34,8 +34,8 @@ struct options {
     long seed_count;       /* --seeds */
     long top, steps, threads, encoder, repeats, stages, reuse;
     double guidance, eta; /* guidance -1: not given */
-    int clean_caption, native, explain, json, quiet, verbose, no_color, overwrite, show, tensors, list,
-        agree, help;
+    int clean_caption, native, explain, skip_each, json, quiet, verbose, no_color, overwrite, show,
+        tensors, list, agree, help;
     int parts;              /* bench without operations */
     const char **arguments; /* what is no option: prompts, a model; owned */
     size_t argument_count;

@@ -2,6 +2,7 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/inputs.h"
+#include "app/sweep.h"
 
 #include "base/file.h"
 #include "lens/run.h"
@@ -97,6 +98,31 @@ int report_run(const struct invocation *call, int status, dl_run_result *result)
     return status ? status : printed;
 }
 
+static int run_once(const struct invocation *call, struct session *s, const dl_run *run) {
+    dl_run_result result = {0};
+    int status = dl_lens_run(call->cx, s->model, &s->inputs.options,
+                             (const char *const *)s->prompts.texts, s->prompts.count, run, &result);
+    console_progress_end(&s->progress);
+    return report_run(call, status, &result);
+}
+
+/* The table's path is the result. */
+static int run_each(const struct invocation *call, struct session *s, const dl_run *run) {
+    char *csv;
+    int status = sweep_blocks(call->cx, s->model, &s->inputs.options,
+                              (const char *const *)s->prompts.texts, s->prompts.count, run, &csv);
+    console_progress_end(&s->progress);
+    if (status == DL_OK && call->options->json) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddItemToObject(json, "file", json_text(csv));
+        status = print_json(call, json);
+    } else if (status == DL_OK) {
+        status = print_path(call->cx, csv);
+    }
+    free(csv);
+    return status;
+}
+
 int command_lens(const struct invocation *call) {
     struct session s;
     int status = session_begin(call, &s);
@@ -113,11 +139,7 @@ int command_lens(const struct invocation *call) {
             .on_picture = show,
             .on_picture_user = &s,
         };
-        dl_run_result result = {0};
-        status = dl_lens_run(call->cx, s.model, &s.inputs.options,
-                             (const char *const *)s.prompts.texts, s.prompts.count, &run, &result);
-        console_progress_end(&s.progress);
-        status = report_run(call, status, &result);
+        status = call->options->skip_each ? run_each(call, &s, &run) : run_once(call, &s, &run);
     }
     session_end(&s);
     return status;

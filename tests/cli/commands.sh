@@ -48,6 +48,14 @@ status json_of_a_large_seed 0 "" lens "a dog" -m "$tiny" $fast -l last -s 184467
 ok json_keeps_the_seed grep -q '"seed":18446744073709551615,' out
 status skip_layer 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-layer 2 -o skip
 status norm_none 0 "" lens "a dog" -m "$tiny" $fast -l 1 --norm none -o norm
+status skip_each 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-each -o each
+ok skip_each_table test "$(head -1 each/skip-each.csv)" = block,prompt,seed,layer,distance -a "$(wc -l < each/skip-each.csv)" = 5
+ok skip_each_differs sh -c '! grep -q ",0.0000$" each/skip-each.csv'
+ok skip_each_is_skip cmp skip/0-a-dog/seed-0/layer-04.png each/skip-02/0-a-dog/seed-0/layer-04.png
+status skip_each_again 0 "" lens "a dog" -m "$tiny" $fast -l last -o each/skip-03 --skip-layer 3
+status skip_each_with_skip 2 "--skip-layer" lens "a dog" -m "$tiny" --skip-each --skip-layer 1
+status control 0 "" lens "a dog" -m "$tiny" $fast -l last --control padding -o padding
+status control_unknown 2 "shuffled" lens "a dog" -m "$tiny" --control noise
 status norm_match 0 "" lens "a dog" -m "$tiny" $fast -l 1 --norm match -o match
 status norm_unknown 2 "block or match" lens "a dog" -m "$tiny" --norm rms -o bad
 status explain 0 "" lens "a dog" -m "$tiny" $fast -l last --explain -o explain
