@@ -70,6 +70,12 @@ DL_API const char *dl_message(const dl_context *cx);
 DL_API void dl_set_log(dl_context *cx, dl_log_fn log, void *user);
 DL_API int dl_set_threads(dl_context *cx, int threads); /* 0: all cores; DL_USAGE if out of range */
 
+/* What numbers are multiplied in, from now on. DL_FAST: matrix products, convolutions and attention
+ * round what they multiply to bf16 and add up in f32, where the processor has instructions for that
+ * (AVX-512 BF16); elsewhere it is DL_F32, and the log says so. README.md states the error. */
+enum dl_precision { DL_F32, DL_FAST };
+DL_API int dl_set_precision(dl_context *cx, int precision);
+
 /* "0.1.0 (OpenMP; avx512)": version, build options, instruction set in use. The text
  * lives as long as the context. */
 DL_API const char *dl_version(dl_context *cx);

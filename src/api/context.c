@@ -27,13 +27,19 @@ static int all_cores(void) {
     return cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : (int)cores;
 }
 
+/* The instruction set that the user asks for; NULL: the best. */
+static const char *wanted_isa(void) {
+    const char *wanted = getenv("DLENS_ISA");
+    return wanted && wanted[0] ? wanted : NULL;
+}
+
 int dl_context_new(dl_context **out) {
     dl_context *cx = *out = calloc(1, sizeof *cx);
     if (!cx)
         return DL_FAILED;
-    const char *wanted = getenv("DLENS_ISA");
+    const char *wanted = wanted_isa();
     cx->threads = all_cores();
-    cx->kernels = kernels_choose(wanted && wanted[0] ? wanted : NULL);
+    cx->kernels = kernels_choose(wanted);
     if (cx->kernels)
         return DL_OK;
     cx->kernels = kernels_choose("ref");
@@ -65,6 +71,22 @@ int dl_set_threads(dl_context *cx, int threads) {
         return fail(cx, DL_USAGE, "--threads %d: must be 1 to %d", threads, THREADS_MAX);
     cx->threads = threads ? threads : all_cores();
     cx->thrift.threads = 0;
+    return DL_OK;
+}
+
+/* Plain C is slower in bf16 than in f32, so it is taken only where it is asked for by name. */
+int dl_set_precision(dl_context *cx, int precision) {
+    if (precision != DL_F32 && precision != DL_FAST)
+        return fail(cx, DL_USAGE, "precision %d: must be DL_F32 or DL_FAST", precision);
+    cx->fast = NULL;
+    if (precision == DL_F32)
+        return DL_OK;
+    if (cx->kernels != kernels_choose("ref") || wanted_isa())
+        cx->fast = products_bf16(cx->kernels);
+    if (!cx->fast)
+        tell(cx, DL_LOG_WARNING,
+             "--precision fast: this processor has no instructions for products in bf16 "
+             "(AVX-512 BF16); computing in f32");
     return DL_OK;
 }
 

@@ -233,8 +233,6 @@ static int read_words(dl_context *cx, const struct options *o, dl_options *out) 
         return fail(cx, DL_USAGE, "--control %s: must be shuffled, padding, random or none",
                     o->control);
     out->control = control;
-    if (o->precision && strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "fast") != 0)
-        return fail(cx, DL_USAGE, "--precision %s: must be f32 or fast", o->precision);
     if (o->progress && strcmp(o->progress, "auto") != 0 && strcmp(o->progress, "on") != 0 &&
         strcmp(o->progress, "off") != 0)
         return fail(cx, DL_USAGE, "--progress %s: must be auto, on or off", o->progress);

@@ -170,6 +170,12 @@ static int choose_command(dl_context *cx, int argc, char *const *argv,
     return DL_OK;
 }
 
+static int set_precision(dl_context *cx, const char *word) {
+    if (word && strcmp(word, "f32") != 0 && strcmp(word, "fast") != 0)
+        return fail(cx, DL_USAGE, "--precision %s: must be f32 or fast", word);
+    return dl_set_precision(cx, word && strcmp(word, "fast") == 0 ? DL_FAST : DL_F32);
+}
+
 static int run_command(dl_context *cx, const struct command *command, int argc, char *const *argv,
                        int first) {
     struct options options;
@@ -181,6 +187,8 @@ static int run_command(dl_context *cx, const struct command *command, int argc, 
         const struct invocation call = {cx, &options, argc, argv};
         dl_set_log(cx, console_log, &options);
         status = dl_set_threads(cx, (int)options.threads);
+        if (status == DL_OK)
+            status = set_precision(cx, options.precision);
         if (status == DL_OK)
             status = command->run(&call);
         if (status == DL_OK)

@@ -2,6 +2,7 @@
 #include "lens/cache.h"
 
 #include "base/file.h"
+#include "kernels/kernels.h"
 #include "store/store.h"
 
 #include <inttypes.h>
@@ -65,6 +66,8 @@ int cache_open(dl_context *cx, const dl_model *model, const char *dir, struct ca
     out->encoder = UINT64_C(0xcbf29ce484222325);
     DL_TRY(hash_config(cx, model, &out->encoder));
     out->encoder = hash_weights(out->encoder, text_encoder_store(model->encoder));
+    if (cx->fast) /* other bits */
+        out->encoder = hash(out->encoder, cx->fast->name, strlen(cx->fast->name));
     return dir_make(cx, dir);
 }
 

@@ -251,6 +251,8 @@ static cJSON *options_json(struct builder *b, const dl_model *model, const struc
     put_number(b, o, "eta", s->eta);
     if (s->reuse > 1)
         put_number(b, o, "reuse", (double)s->reuse);
+    if (s->precision)
+        put_string(b, o, "precision", s->precision);
     put_number(b, o, "width", (double)s->width);
     put_number(b, o, "height", (double)s->height);
     put_string(b, o, "negative", s->negative);

@@ -263,6 +263,8 @@ static void list_settings(const struct presentation *p, struct setting_rows *row
     snprintf(rows->reuse, sizeof rows->reuse, "whole steps: every %zu", s->reuse);
     if (s->reuse > 1)
         add_setting(rows, "Reuse", rows->reuse);
+    if (s->precision)
+        add_setting(rows, "Precision", s->precision);
     add_setting(rows, "Guidance scale", rows->guidance);
     add_setting(rows, "Size", rows->size);
     add_setting(rows, "Negative prompt", s->negative[0] ? s->negative : "(empty)");

@@ -3,6 +3,7 @@
 
 #include "diffusion/sampler.h"
 #include "diffusion/timestep_lists.h"
+#include "kernels/kernels.h"
 #include "lens/controls.h"
 #include "lens/select.h"
 #include "text/unicode.h"
@@ -178,6 +179,7 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
         return fail(cx, DL_USAGE, "--negative: not UTF-8 at byte %zu of %zu", valid, length);
     out->noise = options->noise;
     out->cache = options->cache;
+    out->precision = cx->fast ? cx->fast->name : NULL;
     return DL_OK;
 }
 

@@ -28,8 +28,9 @@ struct settings {
     enum norming norm;
     enum dl_control control;
     bool native;
-    const float *noise; /* or NULL */
-    const char *cache;  /* folder of encodings, or NULL */
+    const float *noise;    /* or NULL */
+    const char *cache;     /* folder of encodings, or NULL */
+    const char *precision; /* what products are made in, "bf16"; NULL: f32 */
 };
 
 /* DL_USAGE with the option at fault. Freed with settings_free, also after failure. Strings and
