@@ -1,5 +1,5 @@
-/* A vocabulary: a sorted list of pieces. No hash table: the binary search is fast enough, and no
- * file can be made that turns it slow. */
+/* A vocabulary: a sorted list of pieces. No hash table: a binary search among the pieces with the
+ * same first two bytes is fast enough, and no file can be made that turns it slow. */
 #include "text/vocabulary.h"
 
 #include "text/unicode.h"
@@ -78,6 +78,27 @@ static int index_ids(dl_context *cx, struct vocabulary *v, const char *path) {
     return DL_OK;
 }
 
+enum { STARTS = 1 << 16 };
+
+/* The first two bytes as a number that sorts as the text does. */
+static size_t start_of(const char *text, size_t length) {
+    size_t first = length > 0 ? (unsigned char)text[0] : 0;
+    return first << 8 | (length > 1 ? (unsigned char)text[1] : 0);
+}
+
+static int index_starts(dl_context *cx, struct vocabulary *v) {
+    void *starts;
+    DL_TRY(allocate(cx, "vocabulary", STARTS + 1, sizeof *v->starts, &starts));
+    free(v->starts);
+    v->starts = starts;
+    for (size_t i = 0, start = 0; start <= STARTS; start++) {
+        while (i < v->count && start_of(v->pieces[i].text, v->pieces[i].length) < start)
+            i++;
+        v->starts[start] = (uint32_t)i;
+    }
+    return DL_OK;
+}
+
 int vocabulary_sort(dl_context *cx, struct vocabulary *v, const char *path) {
     if (v->count == 0)
         return fail(cx, DL_MODEL, "%s: the vocabulary is empty", path);
@@ -87,6 +108,7 @@ int vocabulary_sort(dl_context *cx, struct vocabulary *v, const char *path) {
             return fail(cx, DL_MODEL, "%s: piece \"%.100s\" is there twice", path,
                         v->pieces[i].text);
     }
+    DL_TRY(index_starts(cx, v));
     return index_ids(cx, v, path);
 }
 
@@ -95,13 +117,15 @@ void vocabulary_free(struct vocabulary *v) {
         free(v->pieces[i].text);
     free(v->pieces);
     free(v->by_id);
+    free(v->starts);
     *v = (struct vocabulary){0};
 }
 
 /* ---- looking up ---------------------------------------------------------------------------- */
 
 int32_t vocabulary_find(const struct vocabulary *v, const char *text, size_t length) {
-    size_t begin = 0, end = v->count;
+    const size_t start = start_of(text, length);
+    size_t begin = v->starts[start], end = v->starts[start + 1];
     while (begin < end) {
         size_t middle = begin + (end - begin) / 2;
         const struct piece *p = &v->pieces[middle];

@@ -22,6 +22,7 @@ struct vocabulary {
     size_t count, capacity;
     size_t size;        /* one more than the largest id */
     const char **by_id; /* (size), NULL where no piece has the id */
+    uint32_t *starts;   /* (STARTS + 1) first piece whose first two bytes are at least these */
 };
 
 /* Adds a piece (copied); to be followed by vocabulary_sort before anything is looked up. `path`
