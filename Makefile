@@ -46,7 +46,8 @@ SOURCES := $(sort $(wildcard src/*/*.c))
 APP     := $(filter src/app/%,$(SOURCES))
 LIB     := $(filter-out src/app/%,$(SOURCES))
 OBJ      = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(1))
-LIBOBJ  := $(call OBJ,$(LIB)) $(BUILD)/obj/out/lodepng_c.o
+PAGES   := $(sort $(wildcard src/*/*.js src/*/*.css))
+LIBOBJ  := $(call OBJ,$(LIB)) $(PAGES:src/%=$(BUILD)/obj/%.o) $(BUILD)/obj/out/lodepng_c.o
 APPOBJ  := $(call OBJ,$(APP))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/test_*.c)))
 
@@ -113,6 +114,21 @@ $(BUILD)/obj/out/lodepng_c.o: $(LODEPNG_SRC) $(BUILD)/flags
 	$(call say,CC)
 	$(Q)$(CC) -fPIC -O2 -x c -c -o $@ $<
 endif
+
+# Scripts and styles of the reports: study/report.js becomes `const char *const report_js[]`, its
+# lines ended by NULL.
+define embed
+@mkdir -p $(@D)
+$(call say,EMBED)
+$(Q){ echo '#include <stddef.h>'; echo 'extern const char *const $(subst .,_,$(notdir $<))[];'; \
+    echo 'const char *const $(subst .,_,$(notdir $<))[] = {'; \
+    sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/"&\\n",/' $<; echo 'NULL};'; } > $(@:.o=.c)
+$(Q)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) -c -o $@ $(@:.o=.c)
+endef
+$(BUILD)/obj/%.js.o: src/%.js $(BUILD)/flags
+	$(embed)
+$(BUILD)/obj/%.css.o: src/%.css $(BUILD)/flags
+	$(embed)
 
 # ---- library and program -------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
  */
 #include "app/commands.h"
 
+#include "base/file.h"
 #include "lens/select.h"
 #include "stats/agree.h"
 #include "stats/compare.h"
 #include "stats/order.h"
 #include "stats/summary.h"
+#include "study/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,6 +222,29 @@ static int compare_files(const struct invocation *call, const struct files *file
     return status;
 }
 
+/* An experiment's folder: its report made anew, or with --json its questions' statistics. */
+static int analyse_folder(const struct invocation *call, const char *folder, uint64_t seed) {
+    struct study study;
+    struct buffer b = {0};
+    if (!call->options->json) {
+        DL_TRY(study_report(call->cx, folder));
+        printf("%s/index.html\n", folder);
+        return flush_output(call->cx);
+    }
+    int status = study_open(call->cx, folder, seed, &study);
+    buffer_text(&b, "[");
+    for (size_t i = 0; status == DL_OK && i < study.question_count; i++) {
+        buffer_text(&b, i ? "," : "");
+        summary_json(&b, &study.questions[i].summary);
+    }
+    buffer_text(&b, "]\n");
+    study_close(&study);
+    if (status == DL_OK)
+        status = print_buffer(call->cx, &b);
+    buffer_free(&b);
+    return status;
+}
+
 int command_analyse(const struct invocation *call) {
     const struct options *o = call->options;
     struct files files = {0};
@@ -228,6 +253,8 @@ int command_analyse(const struct invocation *call) {
     if (o->agree && o->compare)
         return fail(call->cx, DL_USAGE, "--agree: not together with --compare");
     DL_TRY(read_seed(call, &files.seed));
+    if (!o->agree && !o->compare && o->argument_count == 1 && dir_exists(o->arguments[0]))
+        return analyse_folder(call, o->arguments[0], files.seed);
     if (!o->agree && !o->compare)
         return summarise_files(call, files.seed);
     int status = read_files(call, &files);

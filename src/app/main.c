@@ -85,7 +85,8 @@ static const struct command commands[] = {
      "  order FIRST SECOND... SET...    which noun comes first: that written first, or\n"
      "                                  the head? For each question the two nouns' files.\n"
      "A SET is a prompt set with these columns (for order noun_0, noun_1, head), joined\n"
-     "by the prompt; not needed where the annotation files have them.",
+     "by the prompt; not needed where the annotation files have them.\n\n"
+     "Of an experiment's folder in place of files, its report is made anew.",
      "  dlens analyse annotations/*.csv --scale 10\n\n"
      "shows a table for each file. Whether people and the automatic annotator agree:\n\n"
      "  dlens analyse human.csv auto.csv --agree --scale 1,10\n\n"

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "study/annotate.h"
 #include "study/answers.h"
+#include "study/report.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -12,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const experiment_files[] = {"prompts.csv", "experiment.json", "annotations", NULL};
+const char *const experiment_files[] = {"prompts.csv", "experiment.json", "annotations",
+                                        "plots",       "signatures.csv",  NULL};
 
 struct experiment {
     dl_context *cx;
@@ -135,7 +137,9 @@ static int finish(void *user, const struct run_folder *folder) {
                           e->options->progress_user);
     if (e->how->shards || (status != DL_OK && status != DL_CANCELLED))
         return status;
-    const int presented = present(e->cx, folder->manifest, folder->grid, folder->path);
+    int presented = present_sheets(e->cx, folder->manifest, folder->grid, folder->path);
+    if (presented == DL_OK)
+        presented = study_report(e->cx, folder->path);
     return status ? status : presented;
 }
 

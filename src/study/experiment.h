@@ -4,7 +4,8 @@
  *     OUT/...                          what a lens writes (lens/run.h); times stand in times.csv
  *     OUT/prompts.csv                  the prompt set, with all its columns
  *     OUT/experiment.json              columns, questions, judge
- *     OUT/annotations/...              answers (study/annotate.h) */
+ *     OUT/annotations/...              answers (study/annotate.h)
+ *     OUT/index.html, plots/, ...      the report (study/report.h) */
 #ifndef DLENS_STUDY_EXPERIMENT_H
 #define DLENS_STUDY_EXPERIMENT_H
 

@@ -10,6 +10,7 @@
 #include "lens/record.h"
 #include "study/answers.h"
 #include "study/embeddings.h"
+#include "study/report.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -298,7 +299,8 @@ static int finish(struct merge *m) {
     DL_TRY(copy_common(m, "experiment.json"));
     DL_TRY(unite_annotations(m));
     DL_TRY(manifest_write(m->cx, m->manifest, &m->grid, m->folder));
-    return present(m->cx, m->manifest, &m->grid, m->folder);
+    DL_TRY(present_sheets(m->cx, m->manifest, &m->grid, m->folder));
+    return study_report(m->cx, m->folder);
 }
 
 int experiment_merge(dl_context *cx, const char *const *parts, size_t count, const dl_run *run,

@@ -1,0 +1,68 @@
+/* An experiment's report: one page, complete in itself, made from the folder alone.
+ *
+ *     OUT/index.html             plots, tables, comparisons, pictures, annotation by people
+ *     OUT/plots/NAME.svg, .csv   each plot by itself, and its numbers
+ *     OUT/signatures.csv         signatures of failure: of pictures, and of rows and questions
+ *
+ * The page embeds thumbnails; the pictures beside it are linked. */
+#ifndef DLENS_STUDY_REPORT_H
+#define DLENS_STUDY_REPORT_H
+
+#include "out/svg.h"
+#include "stats/compare.h"
+#include "stats/order.h"
+#include "study/report_data.h"
+
+/* Writes the report of a run's folder, which holds an experiment or a plain lens; of a shard
+ * DL_USAGE. */
+int study_report(dl_context *cx, const char *folder);
+
+/* The same of a folder that was read. */
+int study_report_write(dl_context *cx, const struct study *study);
+
+/* ---- its parts ------------------------------------------------------------------------------- */
+
+/* Plots: `b` is the page's text, NULL: none; files go to FOLDER/plots. */
+struct plots {
+    dl_context *cx;
+    const char *folder; /* NULL: no files */
+    struct buffer *page;
+    int status; /* sticky */
+};
+
+/* A plot of each kind: to the page, and to FOLDER/plots/NAME.svg with its numbers, `csv` (which is
+ * freed), as NAME.csv. */
+void plots_lines(struct plots *p, const char *name, const struct svg_lines *plot,
+                 struct buffer *csv);
+void plots_bars(struct plots *p, const char *name, const struct svg_bars *plot, struct buffer *csv);
+void plots_heat(struct plots *p, const char *name, const struct svg_heat *plot, struct buffer *csv);
+
+/* Removes plots that an earlier report has left in FOLDER/plots. */
+void plots_sweep(const char *folder);
+
+/* Cells of a row of CSV, one after the other; a number is empty where there is none. */
+void csv_text(struct buffer *b, const char *text, bool is_last);
+void csv_number(struct buffer *b, double value, bool is_last);
+
+/* The section of every question, and the one that shows all of them over relative layers. */
+void report_overview(struct plots *p, const struct study *study);
+void report_question(struct plots *p, const struct study *study, size_t question);
+
+/* The paper's comparisons as far as the set's columns allow. */
+int report_comparisons(dl_context *cx, const struct study *study, struct buffer *b);
+
+/* A comparison's contrasts and correlations as a table. */
+void report_contrasts(struct buffer *b, const struct comparison *comparison);
+void put_p_value(struct buffer *b, double p);
+
+/* Signatures: the section, and signatures.csv. */
+void report_signatures(const struct study *study, struct buffer *b);
+int signatures_write(dl_context *cx, const struct study *study);
+
+/* The grid of pictures, and the data that the page's script reads. */
+int report_pictures(dl_context *cx, const struct study *study, struct buffer *b);
+
+/* Style and scripts, made from report.css, report.js and annotate.js; lines, ended by NULL. */
+extern const char *const report_css[], *const report_js[], *const annotate_js[];
+
+#endif
