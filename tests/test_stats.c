@@ -563,6 +563,23 @@ static void comparisons_of_little(void **state) {
     table_free(&t[1]);
 }
 
+/* The sets of the bundled model's world tell how often a noun was trained on. */
+static void commonness_by_frequency(void **state) {
+    (void)state;
+    struct score_table t[] = {table("prompt,0,4,frequency\na,1,1,9\nb,1,1,8\n", 1.0),
+                              table("prompt,0,4\nc,0,1\nd,0,1\n", 1.0)};
+    struct score_table set = table("prompt,frequency\nc,2\nd,1\n", 1.0);
+    struct comparison c;
+    assert_int_equal(compare_tables(cx, COMPARE_COMMON, t, 2, &set, 1, 0, &c), DL_OK);
+    assert_string_equal(c.correlations[0].property, "frequency");
+    assert_int_equal(c.correlations[0].n, 4);
+    assert_true(c.correlations[0].test.effect < -0.8);
+    comparison_free(&c);
+    table_free(&t[0]);
+    table_free(&t[1]);
+    table_free(&set);
+}
+
 /* ---- the published annotations ----------------------------------------------------------------
  */
 
@@ -873,6 +890,7 @@ int main(void) {
         cmocka_unit_test(agreement_of_strangers),
         cmocka_unit_test(comparisons_that_are_refused),
         cmocka_unit_test(comparisons_of_little),
+        cmocka_unit_test(commonness_by_frequency),
         cmocka_unit_test(paper_files_are_numpys),
         cmocka_unit_test(paper_comparisons_are_scipys),
         cmocka_unit_test(damaged_files),

@@ -23,7 +23,7 @@ static const struct {
                          SIZE_MAX, "annotation files, and prompt sets with a column is_natural"},
     [COMPARE_COMMON] = {"common", "do uncommon nouns emerge later than common ones?", 2, 2,
                         "the common nouns' file, then the uncommon ones', and prompt sets with a "
-                        "column avg_daily_views"},
+                        "column avg_daily_views or frequency"},
     [COMPARE_COARSE] = {"coarse", "are coarse features there before fine ones?", 2, SIZE_MAX,
                         "files from the coarsest question to the finest"},
 };
@@ -248,6 +248,18 @@ static int natural_contrast(dl_context *cx, const struct score_table *t, const s
     return status;
 }
 
+/* How common a prompt's noun is: the paper's count of page views, else a training frequency. */
+static const char *commonness(const struct inputs *in) {
+    static const char views[] = "avg_daily_views", frequency[] = "frequency";
+    bool has_views = false, has_frequency = false;
+    for (size_t i = 0; i < in->count + in->set_count; i++) {
+        const struct score_table *t = i < in->count ? &in->tables[i] : &in->sets[i - in->count];
+        has_views = has_views || csv_column(&t->csv, views) != CSV_NONE;
+        has_frequency = has_frequency || csv_column(&t->csv, frequency) != CSV_NONE;
+    }
+    return has_frequency && !has_views ? frequency : views;
+}
+
 /* Pairs of emergence and property of one table's prompts, appended to x and y. */
 static int append_pairs(dl_context *cx, const struct score_table *t, const struct inputs *in,
                         struct correlation *out, double *x, double *y) {
@@ -374,7 +386,7 @@ int compare_tables(dl_context *cx, enum comparison_kind kind, const struct score
         if (kind != COMPARE_COMMON)
             continue;
         struct correlation *c = &out->correlations[out->correlation_count++];
-        *c = (struct correlation){.property = "avg_daily_views", .rows = rows};
+        *c = (struct correlation){.property = commonness(&in), .rows = rows};
         DL_TRY(correlate(cx, &in, c));
     }
     return DL_OK;

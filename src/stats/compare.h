@@ -72,7 +72,8 @@ const char *comparison_question(enum comparison_kind kind);
  *   complexity  the simple prompts' table, then one or more of compound prompts
  *   binding     one or more tables of the parts, the last one of their binding
  *   natural     one or more tables; `is_natural` (1 or 0) from them or the sets
- *   common      the common nouns' table, then the uncommon ones'; `avg_daily_views` likewise
+ *   common      the common nouns' table, then the uncommon ones'; `avg_daily_views`, else
+ *               `frequency`, likewise
  *   coarse      two or more tables from the coarsest question to the finest
  *
  * DL_USAGE where tables, layers or properties do not fit. Names point into the tables. Freed with
