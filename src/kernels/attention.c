@@ -32,7 +32,7 @@ struct task {
 
 /* What one thread needs; n: the kernel's columns (queries of a panel). */
 struct scratch {
-    float *rows;      /* (n, d) scaled queries of a panel */
+    float *columns;   /* (d, n) scaled queries of a panel, before they are narrowed */
     float *q;         /* (panels, lanes of d, n) and packed */
     float *k;         /* (steps, key_tile, LEFT_STRIDE) keys in steps of head_chunk channels */
     float *v;         /* (d, LEFT_STRIDE) values, packed */
@@ -58,19 +58,20 @@ static size_t min(size_t a, size_t b) {
  * panel are zeros. */
 static void pack_queries(const struct task *t, struct scratch *s, size_t b, size_t a, size_t first,
                          size_t last) {
-    size_t n = t->kernels->columns, d = t->s->head_dim, D = t->s->heads * d;
-    const size_t size = lanes_of(t->format, d) * n;
+    const size_t n = t->kernels->columns, d = t->s->head_dim, D = t->s->heads * d;
     float *panel = s->q;
-    for (size_t i = first; i < last; i += n, panel += size) {
-        size_t count = min(n, last - i);
-        for (size_t j = 0; j < count; j++) {
-            const float *q = t->q + (b * t->s->queries + i + j) * D + a * d;
-            for (size_t c = 0; c < d; c++)
-                s->rows[j * d + c] = q[c] * t->s->scale;
-        }
+    for (size_t j = 0; j < n; j++)
+        s->rescale[j] = t->s->scale;
+    for (size_t i = first; i < last; i += n, panel += lanes_of(t->format, d) * n) {
+        const size_t count = min(n, last - i);
+        float *columns = t->format->right_columns ? s->columns : panel;
         if (count < n)
-            memset(panel, 0, size * sizeof *panel);
-        t->format->right_rows(panel, n, s->rows, d, count, d);
+            memset(columns, 0, d * n * sizeof *columns);
+        t->kernels->transpose(columns, n, NULL, t->q + (b * t->s->queries + i) * D + a * d, D,
+                              count, d);
+        t->kernels->scale_columns(columns, s->rescale, d);
+        if (t->format->right_columns)
+            t->format->right_columns(panel, columns, d);
     }
 }
 
@@ -170,6 +171,12 @@ static void run_task(const struct task *t, struct scratch *s, size_t index) {
     store(t, s, b, a, first, last);
 }
 
+/* Keys are packed once for each block of queries: larger blocks where the products take half the
+ * time, as long as a block's O stays in the second cache. */
+static size_t query_block(size_t d, size_t per_lane) {
+    return d <= 160 ? per_lane * QUERY_BLOCK : QUERY_BLOCK;
+}
+
 /* Even steps of up to BLOCK_K lanes, whole lanes. */
 static size_t head_chunk(size_t d, size_t per_lane) {
     const size_t lane_count = ceil_div(d, per_lane);
@@ -179,7 +186,7 @@ static size_t head_chunk(size_t d, size_t per_lane) {
 static void take_scratch(dl_context *cx, const struct task *t, struct scratch *s) {
     size_t n = t->kernels->columns, d = t->s->head_dim;
     size_t panels = ceil_div(t->query_block, n);
-    s->rows = floats(cx, n * d);
+    s->columns = t->format->right_columns ? floats(cx, d * n) : NULL;
     s->q = floats(cx, panels * lanes_of(t->format, d) * n);
     s->k = floats(cx, ceil_div(d, t->head_chunk) * t->key_tile * LEFT_STRIDE);
     s->v = floats(cx, d * LEFT_STRIDE);
@@ -197,7 +204,7 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
         2.0 * (double)(s->batch * s->heads * s->head_dim) * (double)s->queries * (double)s->keys;
     size_t mark = arena_mark(cx), threads = (size_t)threads_for(cx, work);
     struct task t = {cx->kernels, products_of(cx), s, out, q, k, v, 0, 0, 0};
-    t.query_block = min(QUERY_BLOCK, s->queries);
+    t.query_block = min(query_block(s->head_dim, t.format->per_lane), s->queries);
     /* even tiles and chunks, by numbers of keys and channels alone: the order of sums is fixed */
     t.key_tile = ceil_div(s->keys, ceil_div(s->keys, KEY_TILE));
     t.head_chunk = head_chunk(s->head_dim, t.format->per_lane);
