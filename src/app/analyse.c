@@ -29,7 +29,7 @@ static void files_free(struct files *files) {
 
 /* ---- the call -------------------------------------------------------------------------------- */
 
-static int read_seed(const struct invocation *call, uint64_t *seed) {
+int read_one_seed(const struct invocation *call, uint64_t *seed) {
     uint64_t *seeds = NULL;
     size_t count = 1;
     *seed = 0;
@@ -252,7 +252,7 @@ int command_analyse(const struct invocation *call) {
         return fail(call->cx, DL_USAGE, "FILE.csv: none is given; see dlens analyse --help");
     if (o->agree && o->compare)
         return fail(call->cx, DL_USAGE, "--agree: not together with --compare");
-    DL_TRY(read_seed(call, &files.seed));
+    DL_TRY(read_one_seed(call, &files.seed));
     if (!o->agree && !o->compare && o->argument_count == 1 && dir_exists(o->arguments[0]))
         return analyse_folder(call, o->arguments[0], files.seed);
     if (!o->agree && !o->compare)

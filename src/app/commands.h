@@ -20,12 +20,16 @@ int command_tokenize(const struct invocation *call);
 int command_inspect(const struct invocation *call);
 int command_analyse(const struct invocation *call);
 int command_bench(const struct invocation *call);
+int command_compare(const struct invocation *call);
 int command_score(const struct invocation *call);
 int command_experiment(const struct invocation *call);
 int command_merge(const struct invocation *call);
 
 /* The model of -m, $DLENS_MODEL, or the bundled one. Closed by the caller. */
 int open_model(const struct invocation *call, dl_model **model);
+
+/* The seed of resampling, --seed; 0 where none is said. */
+int read_one_seed(const struct invocation *call, uint64_t *seed);
 
 /* Prints JSON, frees it, and says so if standard output cannot take it. */
 struct cJSON;

@@ -94,6 +94,19 @@ static const struct command commands[] = {
      "Whether uncommon animals come later, with the figures as JSON:\n\n"
      "  dlens analyse --compare common common.csv uncommon.csv animals.csv --json",
      command_analyse},
+    {"compare", CMD_COMPARE, "two runs side by side: encoders, ablations", "A B",
+     "Reads the folders of two runs, of dlens lens or dlens experiment. What both have\n"
+     "is matched: prompts by their text, layers by relative layer (layer / number of\n"
+     "blocks), questions by name, pictures by prompt and seed. For each question prints\n"
+     "the mean scores by layer with the difference B - A of the same prompts (95 %\n"
+     "interval, bootstrap over prompts), the difference of the layers of emergence\n"
+     "(Wilcoxon's signed-rank test), and for pictures the peak signal-to-noise ratio.\n"
+     "The last line is the path of a page with plots and pictures of both.",
+     "  dlens experiment colors -o with\n"
+     "  dlens experiment colors --norm none -o without\n"
+     "  dlens compare with without -o norm\n\n"
+     "tells what the final norm does and writes norm/index.html and norm/plots.",
+     command_compare},
     {"score", CMD_SCORE, "how well pictures and texts match, by a CLIP model", "IMAGE...",
      "Prints, for every picture (PNG) and every text, the cosine similarity of their\n"
      "CLIP embeddings and, of several texts, the probability of each if one of them is\n"
@@ -114,7 +127,7 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 /* Commands that the interface names and this version does not have yet: told, not taken for
  * prompts. */
-static const char *const planned[] = {"compare", "convert"};
+static const char *const planned[] = {"convert"};
 
 static void print_usage(FILE *to) {
     fprintf(to, "dlens: the Diffusion Lens. What does a text-to-image model see in each layer of\n"

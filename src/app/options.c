@@ -74,7 +74,7 @@ static const struct option table[] = {
     {CASCADE, "timesteps", 0, KIND_TEXT, "LIST", "a published list of timesteps in place of --steps (fast27, smart50, super40, ...), or one for each stage: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
 
     {STATS, "scale", 0, KIND_TEXT, "S[,S...]", "the highest score, where the lowest is 0: one for all annotation files, or one for each; default 1", AT(scale), CMD_ANALYSE, 0, 0},
-    {STATS, "seed", 's', KIND_TEXT, "N", "the seed of the resampling for intervals; default 0", AT(seed_list), CMD_ANALYSE, 0, 0},
+    {STATS, "seed", 's', KIND_TEXT, "N", "the seed of the resampling for intervals; default 0", AT(seed_list), CMD_ANALYSE | CMD_COMPARE, 0, 0},
     {STATS, "agree", 0, KIND_FLAG, NULL, "how far every two files agree, layer by layer, on rows of the same prompt and seed: percent agreement, Cohen's kappa", AT(agree), CMD_ANALYSE, 0, 0},
     {STATS, "compare", 0, KIND_TEXT, "NAME", "one of the paper's comparisons: complexity, binding, natural, common, coarse or order, as told above", AT(compare), CMD_ANALYSE, 0, 0},
 
@@ -84,6 +84,7 @@ static const struct option table[] = {
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default lens-out/SLUG, from the first prompt (SLUG-2, ... where that holds other settings)", AT(output), CMD_LENS | APART, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder of the results; default experiment-out/NAME (NAME-2, ... where that holds other settings; of a shard NAME-I-of-N)", AT(output), CMD_EXPERIMENT | APART, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "folder in which the parts are put together", AT(output), CMD_MERGE | APART, 0, 0},
+    {RESULTS, "output", 'o', KIND_PATH, "PATH", "the page, OUT.html, or a folder, which then also gets the plots as .svg and .csv; default compare-out/A-B", AT(output), CMD_COMPARE | APART, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "the PNG, default out.png; of several pictures the folder, default out", AT(output), CMD_GENERATE, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "the file; default states.safetensors (--units: JSON, default none)", AT(output), CMD_ENCODE, 0, 0},
     {RESULTS, "overwrite", 0, KIND_FLAG, NULL, "put the results into a folder that holds other settings' results or foreign files: the former are removed", AT(overwrite), CMD_FOLDERS | CMD_MERGE | APART, 0, 0},

@@ -16,6 +16,7 @@ enum {
     CMD_MERGE = 1 << 7,
     CMD_ANALYSE = 1 << 8,
     CMD_SCORE = 1 << 9,
+    CMD_COMPARE = 1 << 10,
     CMD_ALL = (1 << 30) - 1,
     CMD_LISTED = CMD_LENS | CMD_GENERATE, /* pictures of prompts given one by one */
     CMD_PICTURES = CMD_LISTED | CMD_EXPERIMENT,

@@ -237,7 +237,8 @@ void svg_lines(struct buffer *b, const struct svg_lines *plot, bool alone) {
     const char *names[64];
     const size_t count = plot->curve_count < 64 ? plot->curve_count : 64;
     const double extra = legend_rows(count) * 20;
-    const struct frame f = {plot, TOP + extra, HEIGHT + extra};
+    const double shorter = plot->relative ? 0 : 22; /* without the axis above */
+    const struct frame f = {plot, TOP + extra - shorter, HEIGHT + extra - shorter};
     put_svg(b, plot->title, "chart plain", WIDTH, f.height, alone);
     for (size_t i = 0; i < count; i++)
         names[i] = plot->curves[i].name ? plot->curves[i].name : "";

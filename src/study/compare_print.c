@@ -1,0 +1,150 @@
+/* A comparison of two runs as text and as JSON. See compare.h. */
+#include "study/compare.h"
+
+#include "out/json_writer.h"
+#include "out/svg.h"
+
+#include <math.h>
+
+static const char *const rows_names[ROWS_COUNTED_KINDS] = {"emerged", "all"};
+
+/* A number in a column of this width. */
+static void put_column(struct buffer *b, double value, int decimals, int width) {
+    struct buffer text = {0};
+    if (isnan(value))
+        buffer_text(&text, "-");
+    else
+        put_fixed(&text, value, decimals);
+    buffer_format(b, " %*s", width, text.data ? text.data : "");
+    b->failed = b->failed || text.failed;
+    buffer_free(&text);
+}
+
+static void print_question(struct buffer *b, const struct compared_question *q) {
+    buffer_text(b, "\n");
+    buffer_utf8(b, q->name);
+    buffer_format(b, "  (%zu prompts%s)\n", q->prompts,
+                  q->interpolated ? "; b is interpolated to a's relative layers" : "");
+    buffer_text(b, "  layer relative prompts   mean a   mean b   b - a      95 % interval\n");
+    for (size_t i = 0; i < q->layers; i++) {
+        const struct compared_layer *l = &q->layer[i];
+        buffer_format(b, "  %5d", l->layer);
+        put_column(b, l->relative, 2, 8);
+        buffer_format(b, " %7zu", l->n);
+        put_column(b, l->a, 3, 8);
+        put_column(b, l->b, 3, 8);
+        put_column(b, l->difference, 3, 8);
+        put_column(b, l->low, 3, 8);
+        buffer_text(b, " to");
+        put_column(b, l->high, 3, 6);
+        buffer_text(b, "\n");
+    }
+    for (int rows = 0; rows < ROWS_COUNTED_KINDS; rows++) {
+        const struct compared_emergence *e = &q->emergence[rows];
+        buffer_format(b, "  emergence (%s), %zu prompts: b - a", rows_names[rows], e->n);
+        put_column(b, e->difference, 3, 1);
+        buffer_text(b, " relative layers (");
+        put_fixed(b, e->low, 3);
+        buffer_text(b, " to ");
+        put_fixed(b, e->high, 3);
+        buffer_text(b, "), Wilcoxon p");
+        put_column(b, e->test.p, 4, 1);
+        buffer_text(b, ", Holm");
+        put_column(b, e->p_holm, 4, 1);
+        buffer_text(b, "\n");
+    }
+}
+
+void compare_print(struct buffer *b, const struct runs_compared *c) {
+    buffer_text(b, "a: ");
+    buffer_utf8(b, c->a.record.folder);
+    buffer_text(b, "\nb: ");
+    buffer_utf8(b, c->b.record.folder);
+    buffer_format(b, "\n%zu prompts in both\n", c->prompt_count);
+    for (size_t i = 0; i < c->question_count; i++)
+        print_question(b, &c->questions[i]);
+    if (c->picture_layers)
+        buffer_text(b, "\npictures of the same prompt and seed\n  layer a layer b   pairs identical"
+                       " mean PSNR (dB) of the others  least\n");
+    for (size_t i = 0; i < c->picture_layers; i++) {
+        const struct compared_pictures *p = &c->pictures[i];
+        buffer_format(b, "  %7d %7d %7zu %9zu", p->layer_a, p->layer_b, p->n, p->identical);
+        put_column(b, p->psnr, 2, 29);
+        put_column(b, isfinite(p->least) ? p->least : NAN, 2, 6);
+        buffer_text(b, "\n");
+    }
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static void put_key(struct buffer *b, const char *key, double value) {
+    buffer_format(b, ",\"%s\":", key);
+    write_json_number(b, value);
+}
+
+static void put_interval(struct buffer *b, double low, double high) {
+    buffer_text(b, ",\"ci95\":[");
+    write_json_number(b, low);
+    buffer_text(b, ",");
+    write_json_number(b, high);
+    buffer_text(b, "]");
+}
+
+static void put_emergence(struct buffer *b, const struct compared_emergence *e, const char *rows) {
+    buffer_format(b, "{\"rows\":\"%s\",\"n\":%zu", rows, e->n);
+    put_key(b, "a", e->a);
+    put_key(b, "b", e->b);
+    put_key(b, "difference", e->difference);
+    put_interval(b, e->low, e->high);
+    put_key(b, "wilcoxon", e->test.statistic);
+    put_key(b, "effect", e->test.effect);
+    put_key(b, "p", e->test.p);
+    put_key(b, "p_holm", e->p_holm);
+    buffer_text(b, "}");
+}
+
+static void put_question(struct buffer *b, const struct compared_question *q) {
+    buffer_text(b, "{\"question\":");
+    write_json_string(b, q->name);
+    buffer_format(b, ",\"prompts\":%zu,\"interpolated\":%s,\"layers\":[", q->prompts,
+                  q->interpolated ? "true" : "false");
+    for (size_t i = 0; i < q->layers; i++) {
+        const struct compared_layer *l = &q->layer[i];
+        buffer_format(b, "%s{\"layer\":%d", i ? "," : "", l->layer);
+        put_key(b, "relative", l->relative);
+        buffer_format(b, ",\"n\":%zu", l->n);
+        put_key(b, "a", l->a);
+        put_key(b, "b", l->b);
+        put_key(b, "difference", l->difference);
+        put_interval(b, l->low, l->high);
+        buffer_text(b, "}");
+    }
+    buffer_text(b, "],\"emergence\":[");
+    for (int rows = 0; rows < ROWS_COUNTED_KINDS; rows++) {
+        buffer_text(b, rows ? "," : "");
+        put_emergence(b, &q->emergence[rows], rows_names[rows]);
+    }
+    buffer_text(b, "]}");
+}
+
+void compare_json(struct buffer *b, const struct runs_compared *c) {
+    buffer_text(b, "{\"a\":");
+    write_json_string(b, c->a.record.folder);
+    buffer_text(b, ",\"b\":");
+    write_json_string(b, c->b.record.folder);
+    buffer_format(b, ",\"prompts\":%zu,\"questions\":[", c->prompt_count);
+    for (size_t i = 0; i < c->question_count; i++) {
+        buffer_text(b, i ? "," : "");
+        put_question(b, &c->questions[i]);
+    }
+    buffer_text(b, "],\"pictures\":[");
+    for (size_t i = 0; i < c->picture_layers; i++) {
+        const struct compared_pictures *p = &c->pictures[i];
+        buffer_format(b, "%s{\"layer_a\":%d,\"layer_b\":%d,\"n\":%zu,\"identical\":%zu",
+                      i ? "," : "", p->layer_a, p->layer_b, p->n, p->identical);
+        put_key(b, "psnr", p->psnr);
+        put_key(b, "least", p->least); /* null where all are identical */
+        buffer_text(b, "}");
+    }
+    buffer_text(b, "]}\n");
+}
