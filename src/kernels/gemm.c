@@ -122,6 +122,13 @@ static bool in_place(const struct tensor *w) {
     return w->dtype == DTYPE_F32 && tensor_is_aligned(w);
 }
 
+/* Whether the rows of a matrix's weights are lanes of the operands as they lie. */
+static bool holds_lanes(const struct job *job) {
+    const struct tensor *w = job->p->weight;
+    return w->dtype == DTYPE_BF16 && job->format->per_lane == 2 && job->p->taps == 1 &&
+           job->p->C % 2 == 0 && (uintptr_t)w->data % sizeof(float) == 0;
+}
+
 /* One panel of a window's weights, rows of (n, taps): from (channel, tap) to (tap, channel), and
  * then, tap by tap, to the operands' format. */
 static void pack_window(const struct job *job, const struct scratch *s, float *panel,
@@ -142,32 +149,44 @@ static void pack_window(const struct job *job, const struct scratch *s, float *p
                                    s->window + tap * n * columns, n);
 }
 
-/* Packs the weights of a step to panels. */
-static void pack_right(const struct job *job, const struct scratch *s, const struct step *t) {
+/* The weights of a step and of columns [j, j + count) to one panel. */
+static void pack_panel(const struct job *job, const struct scratch *s, float *panel,
+                       const struct step *t, size_t j, size_t count) {
     const struct product *p = job->p;
     const struct kernels *kn = job->kernels;
-    const size_t K = t->n * p->taps, stride = p->C * p->taps;
-    const size_t panel_size = p->taps * lanes_of(job->format, t->n) * kn->columns;
     const struct tensor *w = p->weight;
+    const size_t K = t->n * p->taps, stride = p->C * p->taps, from = j * stride + t->c * p->taps;
+    const float *rows = s->wide;
+    size_t ld = K;
+    if (holds_lanes(job)) {
+        kn->transpose(panel, kn->columns, NULL, (const float *)w->data + from / 2, stride / 2,
+                      count, K / 2);
+        return;
+    }
+    if (in_place(w)) {
+        rows = (const float *)w->data + from;
+        ld = stride;
+    } else
+        for (size_t i = 0; i < count; i++)
+            kn->widen(s->wide + i * K,
+                      (const char *)w->data + (from + i * stride) * dtype_size(w->dtype), w->dtype,
+                      K);
+    if (p->taps == 1)
+        job->format->right_rows(panel, kn->columns, rows, ld, count, K);
+    else
+        pack_window(job, s, panel, rows, ld, count, t->n);
+}
+
+/* Packs the weights of a step to panels. */
+static void pack_right(const struct job *job, const struct scratch *s, const struct step *t) {
+    const size_t columns = job->kernels->columns;
+    const size_t size = job->p->taps * lanes_of(job->format, t->n) * columns;
     float *panel = s->right;
-    for (size_t j = t->first; j < t->last; j += kn->columns, panel += panel_size) {
-        const size_t count = min(kn->columns, t->last - j), from = j * stride + t->c * p->taps;
-        const float *rows = s->wide;
-        size_t ld = K;
-        if (in_place(w)) {
-            rows = (const float *)w->data + from;
-            ld = stride;
-        } else
-            for (size_t i = 0; i < count; i++)
-                kn->widen(s->wide + i * K,
-                          (const char *)w->data + (from + i * stride) * dtype_size(w->dtype),
-                          w->dtype, K);
-        if (count < kn->columns)
-            memset(panel, 0, panel_size * sizeof *panel);
-        if (p->taps == 1)
-            job->format->right_rows(panel, kn->columns, rows, ld, count, K);
-        else
-            pack_window(job, s, panel, rows, ld, count, t->n);
+    for (size_t j = t->first; j < t->last; j += columns, panel += size) {
+        const size_t count = min(columns, t->last - j);
+        if (count < columns)
+            memset(panel, 0, size * sizeof *panel);
+        pack_panel(job, s, panel, t, j, count);
     }
 }
 
