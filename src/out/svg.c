@@ -220,7 +220,8 @@ static void put_x_axis(struct buffer *b, const struct frame *f) {
         put_fixed(b, p->ticks[i], 0);
         buffer_text(b, "</text>\n");
     }
-    for (int i = 0; i <= 4 && (p->relative || !p->ticks); i++) {
+    /* The upper axis begins behind 0, where the labels of the left one end. */
+    for (int i = p->ticks ? 1 : 0; i <= 4 && (p->relative || !p->ticks); i++) {
         const double share = i / 4.0, x = p->ticks ? share * p->x_high : share;
         if (x < p->x_low - 1e-9 || x > p->x_high + 1e-9)
             continue;

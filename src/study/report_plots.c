@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME_SIZE = 160, HEAT_ROWS_MAX = 240, LABEL_SIZE = 16 };
+enum { NAME_SIZE = 160, HEAT_ROWS_MAX = 240, HEAT_ROWS_OPEN = 40, LABEL_SIZE = 16 };
 
 void csv_text(struct buffer *b, const char *text, bool is_last) {
     csv_row(b, (const char *const[]){text, ""}, 2); /* "TEXT,\n" */
@@ -296,7 +296,9 @@ static void plot_heat(struct plots *p, const struct study *study, const struct s
         snprintf(title, sizeof title, "%.80s: mean score of each prompt by layer", q->name);
         const struct svg_heat plot = {
             title, "layer", labels, texts, values, rows < HEAT_ROWS_MAX ? rows : HEAT_ROWS_MAX, L};
-        buffer_text(p->page, "<details class=\"fold\"><summary>Every prompt by layer</summary>\n");
+        buffer_format(p->page,
+                      "<details class=\"fold\"%s><summary>Every prompt by layer</summary>\n",
+                      rows <= HEAT_ROWS_OPEN ? " open" : "");
         plots_heat(p, name, &plot, &csv);
         if (rows > HEAT_ROWS_MAX)
             buffer_format(p->page, "<p class=\"hint\">the first %d of %zu prompts</p>",
