@@ -401,6 +401,7 @@ static void heat_that_does_not_fit(void **state) {
     struct tokens tokens = {.count = 1, .pieces = (char **)(uintptr_t)pieces};
     dl_context *cx = reference_context();
     const float map[8] = {1, 0, 1, 0, 1, 0, 1, 0};
+    struct attention_look look = {map, false, map, 1, 1, 2, 2, 2};
     float out[8];
     struct words w;
     struct heat heat;
@@ -408,24 +409,63 @@ static void heat_that_does_not_fit(void **state) {
     assert_int_equal(words_find(cx, &tokens, 2, &w), DL_OK);
     heat_begin(&heat, &w);
     assert_int_equal(heat_finish(cx, &heat, out, 2, 2), DL_FAILED); /* nothing seen */
-    heat_take(&heat, map, map, 1, 2, 2, 2);
+    heat_take(&heat, &look);
     assert_int_equal(heat_finish(cx, &heat, out, 2, 2), DL_OK);
     assert_true(out[0] == 1 && out[3] == 1 && out[4] == 0);
-    heat_take(&heat, map, map, 1, 1, 2, 2); /* another size */
+    look.H = 1; /* another size */
+    heat_take(&heat, &look);
     assert_int_equal(heat_finish(cx, &heat, out, 2, 2), DL_FAILED);
     heat_free(&heat);
     heat_begin(&heat, &w);
-    heat_take(&heat, map, map, 1, 2, 1, 3); /* other tokens */
+    look.tokens = 3;
+    heat_take(&heat, &look);
     assert_int_equal(heat_finish(cx, &heat, out, 2, 2), DL_FAILED);
     heat_free(&heat);
     words_free(&w);
     dl_context_free(cx);
 }
 
-/* The mean over the heads is that of the single heads; kept keys are the first ones. */
+/* Heads are clamped one by one, each counts the same whatever its attention, and the middle block
+ * is left out where there is more than it. */
+static void heat_of_heads(void **state) {
+    static const char *const pieces[] = {"a</w>", "b</w>"};
+    struct tokens tokens = {.count = 2, .pieces = (char **)(uintptr_t)pieces};
+    dl_context *cx = reference_context();
+    /* a step along x, which the enlargement overshoots, and its opposite: clamped after their mean
+     * nothing would be cut off */
+    const float steps[2 * 4 * 2] = {0, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0};
+    const float flat[2] = {0.25f, 0};
+    float out[2 * 8], middle[2 * 8], mean[2 * 8];
+    const struct attention_look two = {steps, false, steps, 1, 2, 1, 4, 2};
+    const struct attention_look one = {flat, false, flat, 1, 1, 1, 1, 2};
+    const struct attention_look mid = {out, true, flat, 1, 1, 1, 1, 2};
+    struct words w;
+    struct heat heat;
+    (void)state;
+    assert_int_equal(words_find(cx, &tokens, 2, &w), DL_OK);
+    heat_begin(&heat, &w);
+    heat_take(&heat, &mid);
+    assert_int_equal(heat_finish(cx, &heat, middle, 1, 8), DL_OK);
+    assert_true(fabsf(middle[0] - 0.25f) < 1e-6f); /* alone it is looked at */
+    heat_take(&heat, &two);
+    assert_int_equal(heat_finish(cx, &heat, mean, 1, 8), DL_OK);
+    for (size_t i = 0; i < 8; i++)
+        assert_true(mean[i] >= 0.5f - 1e-6f);
+    assert_true(mean[2] > 0.51f); /* the head that falls below 0 here does not count against it */
+    heat_take(&heat, &one);
+    assert_int_equal(heat_finish(cx, &heat, out, 1, 8), DL_OK);
+    for (size_t i = 0; i < 8; i++)
+        assert_true(fabsf(out[i] - (2 * mean[i] + 0.25f) / 3) < 1e-6f);
+    assert_true(out[8] == 0);
+    heat_free(&heat);
+    words_free(&w);
+    dl_context_free(cx);
+}
+
+/* Each row is a distribution over all keys; those kept are the first ones. */
 static void attention_maps(void **state) {
     enum { B = 2, H = 3, Q = 70, K = 9, D = 5 };
-    static float q[B * Q * H * D], k[B * K * H * D], all[B * H * Q * K], mean[B * Q * 4];
+    static float q[B * Q * H * D], k[B * K * H * D], all[B * H * Q * K], first[B * H * Q * 4];
     dl_context *cx = reference_context();
     const struct attention_shape shape = {
         .batch = B, .heads = H, .queries = Q, .keys = K, .head_dim = D, .scale = 0.5f};
@@ -436,18 +476,17 @@ static void attention_maps(void **state) {
     for (size_t i = 0; i < sizeof k / sizeof *k; i++)
         k[i] = (float)(scratch_random(&random) % 2000) / 1000 - 1;
     arena_plan(cx);
-    op_attention_map(cx, all, q, k, &shape, K, false);
+    op_attention_map(cx, all, q, k, &shape, K);
     assert_int_equal(arena_reserve(cx, "map"), DL_OK);
-    op_attention_map(cx, all, q, k, &shape, K, false);
-    op_attention_map(cx, mean, q, k, &shape, 4, true);
-    for (size_t b = 0; b < B; b++)
-        for (size_t i = 0; i < Q; i++)
-            for (size_t j = 0; j < 4; j++) {
-                float sum = 0;
-                for (size_t a = 0; a < H; a++)
-                    sum += all[((b * H + a) * Q + i) * K + j] / H;
-                assert_true(fabsf(sum - mean[(b * Q + i) * 4 + j]) < 1e-6f);
-            }
+    op_attention_map(cx, all, q, k, &shape, K);
+    op_attention_map(cx, first, q, k, &shape, 4);
+    for (size_t i = 0; i < B * H * Q; i++) {
+        float sum = 0;
+        for (size_t j = 0; j < K; j++)
+            sum += all[i * K + j];
+        assert_true(fabsf(sum - 1) < 1e-6f);
+        assert_memory_equal(all + i * K, first + i * 4, 4 * sizeof *all);
+    }
     dl_context_free(cx);
 }
 
@@ -548,6 +587,7 @@ int main(void) {
         cmocka_unit_test(skipped_block),
         cmocka_unit_test(words_of_tokenizers),
         cmocka_unit_test(heat_that_does_not_fit),
+        cmocka_unit_test(heat_of_heads),
         cmocka_unit_test(attention_maps),
         cmocka_unit_test(units_answer_as_the_reference),
         cmocka_unit_test(units_that_are_none),

@@ -15,10 +15,17 @@ void attention_show(dl_context *cx, struct attention_view *view, const void *w, 
     struct attention_shape s = *shape;
     const size_t first = view->tap->first, C = s.heads * s.head_dim, mark = arena_mark(cx);
     s.batch -= first;
-    float *map = floats(cx, s.batch * s.queries * T);
-    op_attention_map(cx, map, q + first * s.queries * C, k + first * s.keys * C, &s, T, true);
+    float *map = floats(cx, s.batch * s.heads * s.queries * T); /* (items,h,P,T) */
+    op_attention_map(cx, map, q + first * s.queries * C, k + first * s.keys * C, &s, T);
     if (!planning(cx))
-        view->tap->fn(view->tap->user, w, map, s.batch, view->H, view->W, T);
+        view->tap->fn(view->tap->user, &(struct attention_look){.attention = w,
+                                                                .middle = view->middle,
+                                                                .map = map,
+                                                                .items = s.batch,
+                                                                .heads = s.heads,
+                                                                .H = view->H,
+                                                                .W = view->W,
+                                                                .tokens = T});
     arena_release(cx, mark);
 }
 
@@ -34,7 +41,7 @@ void attention_show_cross(dl_context *cx, struct attention_view *view, const flo
                                           .head_dim = w->C / w->heads,
                                           .scale = 1.0f / sqrtf((float)(w->C / w->heads))};
     const struct attention_tap all = {view->tap->fn, view->tap->user, 0};
-    struct attention_view rest = {&all, view->H, view->W};
+    struct attention_view rest = {&all, view->H, view->W, view->middle};
     float *q = floats(cx, items * P * w->C); /* (items,P,C) */
     float *k = floats(cx, items * T * w->C); /* (items,T,C) */
     linear(cx, q, behind(n, first * P * w->C), &w->q, items * P);

@@ -1,24 +1,29 @@
-/* A look at the cross-attention: how much every pixel attends to each token of the text, averaged
- * over the heads of an attention. (The maps that DAAM, Tang et al. 2022, arXiv 2210.04885, section
- * 3, is made of; what becomes of them is the caller's matter.)
+/* A look at the cross-attention: how much every pixel attends to each token of the text, head by
+ * head. (The maps that DAAM, Tang et al. 2022, arXiv 2210.04885, section 3, is made of; what
+ * becomes of them is the caller's matter.)
  *
- *     map[i,t] = mean over heads of softmax_t(Wq x_i . Wk s_t / sqrt(d))
+ *     map[a,i,t] = softmax_t(Wq x_i . Wk s_t / sqrt(d)) of head a
  *
  * Where text and picture share one list of keys (DeepFloyd IF) the softmax runs over all of them
  * and the map is the text's part: its rows then sum to less than 1.
  *
- * B batch   H, W sides of the level's picture   P = H W pixels   T tokens of the text */
+ * B batch   h heads   H, W sides of the level's picture   P = H W pixels   T tokens of the text */
 #ifndef DLENS_DIFFUSION_ATTENTION_MAP_H
 #define DLENS_DIFFUSION_ATTENTION_MAP_H
 
 #include "diffusion/attention.h"
 
+/* One look. `attention` tells the attentions of a UNet apart: it is another address for each. */
+struct attention_look {
+    const void *attention;
+    bool middle;      /* it stands in the UNet's middle block */
+    const float *map; /* (items,h,H,W,T); dies when the call returns */
+    size_t items, heads, H, W, tokens;
+};
+
 /* Who looks. */
 struct attention_tap {
-    /* map (B-first,H,W,T), channels last; dies when the call returns. `attention` tells the
-     * attentions of a UNet apart: it is another address for each. */
-    void (*fn)(void *user, const void *attention, const float *map, size_t items, size_t H,
-               size_t W, size_t T);
+    void (*fn)(void *user, const struct attention_look *look);
     void *user;
     size_t first; /* items of the batch before it are not looked at: the negative half */
 };
@@ -27,6 +32,7 @@ struct attention_tap {
 struct attention_view {
     const struct attention_tap *tap;
     size_t H, W; /* of the running level */
+    bool middle; /* it is the middle block */
 };
 
 /* Shows attention `w` with these queries and keys, whose first T keys are the text's. q (B,P,C),

@@ -191,7 +191,9 @@ static void deep_part(dl_context *cx, const struct unet *u, struct unet_state *s
         show_level(cx, tap, "down_blocks", i, s);
     }
     if (c->has_mid) {
+        s->view.middle = true;
         mid_level(cx, s, &u->mid);
+        s->view.middle = false;
         show(cx, tap, "mid_block", s->x.data, s->B, s->x.H, s->x.W, s->x.C);
     }
     for (size_t i = 0; i + 1 < c->levels; i++) {

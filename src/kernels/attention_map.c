@@ -1,6 +1,6 @@
 /* The probabilities of attention, for looking at: op_attention (attention.c) never has them whole.
  *
- *     p[b,a,i,:] = softmax_j(scale q[b,i,a] . k[b,j,a] + biases), or its mean over the heads a
+ *     p[b,a,i,:] = softmax_j(scale q[b,i,a] . k[b,j,a] + biases)
  *
  * One head's keys are laid out with the keys innermost, so that the inner loop runs over keys and
  * the compiler may widen it without changing the order of a sum.
@@ -11,6 +11,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 enum { QUERY_BLOCK = 64 };
 
@@ -19,7 +20,6 @@ struct task {
     float *p;
     const float *q, *k;
     size_t kept, blocks; /* blocks of queries */
-    bool mean;
 };
 
 /* keys (d,Tk) = scale k of head a */
@@ -68,27 +68,24 @@ static void run_task(const struct task *t, float *keys, float *row, size_t index
     const struct attention_shape *s = t->s;
     const size_t b = index / t->blocks, first = index % t->blocks * QUERY_BLOCK;
     const size_t last = first + QUERY_BLOCK < s->queries ? first + QUERY_BLOCK : s->queries;
-    const float share = t->mean ? 1.0f / (float)s->heads : 1.0f;
     for (size_t a = 0; a < s->heads; a++) {
         pack_keys(t, keys, b, a);
         for (size_t i = first; i < last; i++) {
-            const size_t at = t->mean ? b * s->queries + i : (b * s->heads + a) * s->queries + i;
-            float *p = t->p + at * t->kept;
+            float *p = t->p + ((b * s->heads + a) * s->queries + i) * t->kept;
             score(t, row, keys, b, a, i);
             softmax(row, s->keys);
-            for (size_t j = 0; j < t->kept; j++)
-                p[j] = (t->mean && a > 0 ? p[j] : 0) + share * row[j];
+            memcpy(p, row, t->kept * sizeof *p);
         }
     }
 }
 
 void op_attention_map(dl_context *cx, float *p, const float *q, const float *k,
-                      const struct attention_shape *s, size_t kept, bool mean) {
+                      const struct attention_shape *s, size_t kept) {
     const double work =
         (double)(s->batch * s->heads * s->head_dim) * (double)s->queries * (double)s->keys;
     const size_t mark = arena_mark(cx), blocks = (s->queries + QUERY_BLOCK - 1) / QUERY_BLOCK;
     const size_t tasks = s->batch * blocks, own = (s->head_dim + 1) * s->keys;
-    const struct task t = {s, p, q, k, kept, blocks, mean};
+    const struct task t = {s, p, q, k, kept, blocks};
     size_t threads = (size_t)threads_for(cx, work);
     threads = threads > tasks ? tasks : threads;
     float *scratch = floats(cx, threads * own); /* (threads, d+1, Tk) */

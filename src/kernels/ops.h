@@ -59,10 +59,10 @@ struct attention_shape {
 void op_attention(dl_context *cx, float *out, const float *q, const float *k, const float *v,
                   const struct attention_shape *s);
 
-/* The probabilities themselves, of the first `kept` keys: p (B,h,Tq,kept), or with `mean` their
- * mean over the heads, p (B,Tq,kept). For looking at: much slower than op_attention. */
+/* The probabilities themselves, of the first `kept` keys: p (B,h,Tq,kept). For looking at: much
+ * slower than op_attention. */
 void op_attention_map(dl_context *cx, float *p, const float *q, const float *k,
-                      const struct attention_shape *s, size_t kept, bool mean);
+                      const struct attention_shape *s, size_t kept);
 
 /* y = (x - mean) / sqrt(var + eps) * weight + bias over the last dimension C. y may be x. */
 void op_layer_norm(dl_context *cx, float *y, const float *x, const float *weight,

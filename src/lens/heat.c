@@ -18,9 +18,9 @@ void heat_free(struct heat *heat) {
 }
 
 /* The sums of an attention; NULL without memory. */
-static struct heat_level *level_of(struct heat *heat, const void *attention, size_t H, size_t W) {
+static struct heat_level *level_of(struct heat *heat, const struct attention_look *look) {
     for (size_t i = 0; i < heat->count; i++)
-        if (heat->levels[i].attention == attention)
+        if (heat->levels[i].attention == look->attention)
             return &heat->levels[i];
     if (heat->count == heat->capacity) {
         const size_t capacity = 2 * heat->capacity + 16;
@@ -31,50 +31,64 @@ static struct heat_level *level_of(struct heat *heat, const void *attention, siz
         heat->capacity = capacity;
     }
     struct heat_level *level = &heat->levels[heat->count];
-    float *sum = calloc(H * W * heat->words->groups, sizeof *sum);
-    *level = (struct heat_level){attention, sum, H, W, 0};
+    float *sum = calloc(look->heads * look->H * look->W * look->tokens, sizeof *sum);
+    *level =
+        (struct heat_level){look->attention, look->middle, sum, look->heads, look->H, look->W, 0};
     if (!level->sum)
         return NULL;
     heat->count++;
     return level;
 }
 
-void heat_take(void *user, const void *attention, const float *map, size_t items, size_t H,
-               size_t W, size_t T) {
+void heat_take(void *user, const struct attention_look *look) {
     struct heat *heat = user;
-    const struct words *w = heat->words;
-    const bool fits = !heat->failed && items == 1 && T == w->padded;
-    struct heat_level *level = fits ? level_of(heat, attention, H, W) : NULL;
-    if (!level || level->H != H || level->W != W) {
+    const bool fits = !heat->failed && look->items == 1 && look->tokens == heat->words->padded;
+    struct heat_level *level = fits ? level_of(heat, look) : NULL;
+    if (!level || level->heads != look->heads || level->H != look->H || level->W != look->W) {
         heat->failed = true;
         return;
     }
+    const size_t values = look->heads * look->H * look->W * look->tokens;
     level->calls++;
-    for (size_t p = 0; p < H * W; p++)
-        for (size_t t = 0; t < T; t++)
-            level->sum[p * w->groups + w->group[t]] +=
-                map[p * T + t] / (float)w->sizes[w->group[t]];
+    for (size_t i = 0; i < values; i++)
+        level->sum[i] += look->map[i];
 }
 
-/* map (G,h,w) += share * max(0, y (h,w,G)) */
-static void add_enlarged(float *map, const float *y, size_t pixels, size_t G, float share) {
+/* map (G,h,w) += share * max(0, y (h,w,T)), each token's as its part of a group. */
+static void add_enlarged(float *map, const float *y, const struct words *words, size_t pixels,
+                         float share) {
     for (size_t p = 0; p < pixels; p++)
-        for (size_t g = 0; g < G; g++)
-            map[g * pixels + p] += y[p * G + g] > 0 ? share * y[p * G + g] : 0;
+        for (size_t t = 0; t < words->padded; t++) {
+            const size_t g = words->group[t];
+            const float value = y[p * words->padded + t];
+            map[g * pixels + p] += value > 0 ? share / (float)words->sizes[g] * value : 0;
+        }
+}
+
+/* How many heads there are, in the middle block or not. */
+static size_t count_heads(const struct heat *heat, bool middle) {
+    size_t heads = 0;
+    for (size_t i = 0; i < heat->count; i++)
+        heads += heat->levels[i].middle == middle ? heat->levels[i].heads : 0;
+    return heads;
 }
 
 int heat_finish(dl_context *cx, const struct heat *heat, float *map, size_t h, size_t w) {
-    const size_t G = heat->words->groups;
-    float *y = NULL; /* (h,w,G) */
-    if (heat->failed || !heat->count)
+    const struct words *words = heat->words;
+    const size_t T = words->padded, outer = count_heads(heat, false);
+    const size_t heads = outer ? outer : count_heads(heat, true);
+    float *y = NULL; /* (h,w,T) */
+    if (heat->failed || !heads)
         return fail(cx, DL_FAILED, "heat maps: %s",
                     heat->failed ? "out of memory" : "the UNet has no attention to the text");
-    DL_TRY(allocate(cx, "heat maps", h * w * G, sizeof *y, (void **)&y));
-    memset(map, 0, G * h * w * sizeof *map);
+    DL_TRY(allocate(cx, "heat maps", h * w * T, sizeof *y, (void **)&y));
+    memset(map, 0, words->groups * h * w * sizeof *map);
     for (size_t i = 0; i < heat->count; i++) {
         const struct heat_level *l = &heat->levels[i];
-        enlarge_bicubic(cx, y, l->sum, 1, l->H, l->W, G, h, w);
-        add_enlarged(map, y, h * w, G, 1.0f / (float)(l->calls * heat->count));
+        for (size_t a = 0; a < l->heads && l->middle == !outer; a++) {
+            enlarge_bicubic(cx, y, l->sum + a * l->H * l->W * T, 1, l->H, l->W, T, h, w);
+            add_enlarged(map, y, words, h * w, 1.0f / (float)(l->calls * heads));
+        }
     }
     free(y);
     return DL_OK;

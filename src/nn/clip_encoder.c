@@ -120,7 +120,7 @@ void clip_block_attention(dl_context *cx, const struct clip_encoder *e, size_t i
     layer_norm(cx, n, x, &w->norm1, M, D, e->eps);
     linear(cx, q, n, &w->query, M);
     linear(cx, k, n, &w->key, M);
-    op_attention_map(cx, p, q, k, &shape, T, false);
+    op_attention_map(cx, p, q, k, &shape, T);
     arena_release(cx, mark);
 }
 

@@ -348,7 +348,7 @@ static void t5_attention(dl_context *cx, const struct text_encoder *base, size_t
     op_rms_norm(cx, n, x, w->norm1, M, D, e->eps);
     linear(cx, q, n, &w->query, M);
     linear(cx, k, n, &w->key, M);
-    op_attention_map(cx, p, q, k, &shape, T, false);
+    op_attention_map(cx, p, q, k, &shape, T);
     arena_release(cx, mark);
 }
 

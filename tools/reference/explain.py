@@ -35,8 +35,8 @@ PROMPT, SEED, STEPS, PIECES = "a red dog, and the white hat", 7, 3, 5
 
 
 class Recorder:
-    """Keeps the probabilities of every attention to the text, (calls, P, T) of the positive half,
-    mean over the heads."""
+    """Keeps the probabilities of every attention to the text, (calls, heads, P, T) of the positive
+    half; those of the middle block are left out, as DAAM does."""
 
     def __init__(self, unet, tokens):
         self.tokens, self.maps = tokens, {}
@@ -44,7 +44,7 @@ class Recorder:
                     for p in unet.attn_processors.values())
         unet.set_attn_processor(AttnAddedKVProcessor() if added else AttnProcessor())
         self.names = {m: n for n, m in unet.named_modules() if isinstance(m, Attention)
-                      and (added or n.endswith("attn2"))}
+                      and (added or n.endswith("attn2")) and not n.startswith("mid_block")}
         self.original = Attention.get_attention_scores
         Attention.get_attention_scores = self.recording()
 
@@ -55,9 +55,9 @@ class Recorder:
             p = recorder.original(module, query, key, attention_mask)
             if module in recorder.names:
                 batch = p.shape[0] // module.heads
-                mean = p.reshape(batch, module.heads, *p.shape[1:])[-1].mean(0)
+                heads = p.reshape(batch, module.heads, *p.shape[1:])[-1]
                 recorder.maps.setdefault(recorder.names[module], []).append(
-                    mean[:, : recorder.tokens].double())
+                    heads[:, :, : recorder.tokens].double())
             return p
 
         return scores
@@ -72,11 +72,11 @@ class Recorder:
             side = ((side[0] + 1) // 2, (side[1] + 1) // 2)
         G, total = int(group.max()) + 1, []
         for maps in self.maps.values():
-            p = torch.stack(maps).mean(0)
-            words = torch.stack([p[:, group == g].mean(1) for g in range(G)])
-            image = words.reshape(1, G, *sizes[p.shape[0]])
-            total.append(F.interpolate(image, size=(h, w), mode="bicubic").clamp(min=0)[0])
-        return torch.stack(total).mean(0).float()
+            p = torch.stack(maps).mean(0)  # (heads, P, T)
+            image = p.transpose(1, 2).reshape(*p.shape[::2], *sizes[p.shape[1]])
+            total.extend(F.interpolate(image, size=(h, w), mode="bicubic").clamp(min=0))
+        tokens = torch.stack(total).mean(0)
+        return torch.stack([tokens[group == g].mean(0) for g in range(G)]).float()
 
 
 # ---- words ---------------------------------------------------------------------------------------
