@@ -95,13 +95,14 @@ static const struct command commands[] = {
      "  dlens analyse --compare common common.csv uncommon.csv animals.csv --json",
      command_analyse},
     {"compare", CMD_COMPARE, "two runs side by side: encoders, ablations", "A B",
-     "Reads the folders of two runs, of dlens lens or dlens experiment. What both have\n"
-     "is matched: prompts by text, layers by relative layer (layer / number of blocks),\n"
-     "questions by name, pictures by prompt and seed. For each question prints the mean\n"
-     "scores by layer with the difference B - A of the same prompts (95 % interval by\n"
-     "bootstrap over prompts), the difference of the layers of emergence (Wilcoxon's\n"
-     "signed-rank test), and for pictures the peak signal-to-noise ratio. The last\n"
-     "line is the path of a page with plots and pictures of both.",
+     "Reads the folders of two runs, of dlens lens or dlens experiment. What both\n"
+     "have is matched: prompts by text, layers by relative layer (layer / number of\n"
+     "blocks), questions by name, pictures by prompt and seed. For each question\n"
+     "prints the mean scores by layer with the difference B - A of the same prompts\n"
+     "(95 % interval by bootstrap over prompts), the difference of the layers of\n"
+     "emergence (Wilcoxon's signed-rank test), and for pictures the peak\n"
+     "signal-to-noise ratio. The last line is the path of a page with plots and\n"
+     "pictures of both.",
      "  dlens experiment colors -o with\n"
      "  dlens experiment colors --norm none -o without\n"
      "  dlens compare with without -o norm\n\n"
