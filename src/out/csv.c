@@ -5,7 +5,9 @@
 #include "out/csv.h"
 
 #include "base/file.h"
+#include "out/json_writer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -265,4 +267,19 @@ void csv_row(struct buffer *out, const char *const *cells, size_t count) {
         buffer_text(out, quote ? "\"" : "");
     }
     buffer_text(out, "\n");
+}
+
+void csv_text(struct buffer *out, const char *text, bool is_last) {
+    csv_row(out, (const char *const[]){text, ""}, 2); /* "TEXT,\n" */
+    if (out->failed)
+        return;
+    out->data[--out->length] = '\0';
+    if (is_last)
+        out->data[out->length - 1] = '\n';
+}
+
+void csv_number(struct buffer *out, double value, bool is_last) {
+    if (!isnan(value))
+        write_json_number(out, value);
+    buffer_text(out, is_last ? "\n" : ",");
 }

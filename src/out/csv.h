@@ -38,4 +38,8 @@ size_t csv_line(const struct csv *csv, size_t row);                     /* for m
 /* Appends one row, quoting where needed, with LF at its end. */
 void csv_row(struct buffer *out, const char *const *cells, size_t count);
 
+/* The same cell by cell; the last one ends the row. A number is empty where it is NAN. */
+void csv_text(struct buffer *out, const char *text, bool is_last);
+void csv_number(struct buffer *out, double value, bool is_last);
+
 #endif

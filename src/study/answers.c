@@ -46,35 +46,26 @@ void answer_number(char out[32], enum answer_table table, const struct answer *a
         snprintf(out, 32, "%d", answer->score);
 }
 
-/* Cells are written one by one: no row is too long. */
-static void put_cell(struct buffer *out, const char *text, bool is_last) {
-    csv_row(out, (const char *const[]){text, ""}, 2); /* "TEXT,\n" */
-    if (!out->failed)
-        out->data[--out->length] = '\0';
-    if (is_last && !out->failed)
-        out->data[out->length - 1] = '\n';
-}
-
 void answer_header(struct buffer *out, const struct grid *grid) {
     char number[16];
-    put_cell(out, "prompt", false);
+    csv_text(out, "prompt", false);
     for (size_t l = 0; l < grid->layer_count; l++) {
         snprintf(number, sizeof number, "%d", grid_layer(grid, l));
-        put_cell(out, grid_layer(grid, l) < 0 ? "native" : number, false);
+        csv_text(out, grid_layer(grid, l) < 0 ? "native" : number, false);
     }
-    put_cell(out, "seed", true);
+    csv_text(out, "seed", true);
 }
 
 void answer_row(struct buffer *out, const struct grid *grid, enum answer_table table, size_t prompt,
                 size_t seed, const struct answer *answers) {
     char number[32];
-    put_cell(out, grid->prompts[prompt], false);
+    csv_text(out, grid->prompts[prompt], false);
     for (size_t l = 0; l < grid->layer_count; l++) {
         answer_number(number, table, &answers[l]);
-        put_cell(out, number, false);
+        csv_text(out, number, false);
     }
     snprintf(number, sizeof number, "%" PRIu64, grid->settings->seeds[seed]);
-    put_cell(out, number, true);
+    csv_text(out, number, true);
 }
 
 int answer_unite(dl_context *cx, const char *path, struct csv *united, const struct csv *part) {

@@ -40,10 +40,6 @@ void plots_heat(struct plots *p, const char *name, const struct svg_heat *plot, 
 /* Removes plots that an earlier report has left in FOLDER/plots. */
 void plots_sweep(const char *folder);
 
-/* Cells of a row of CSV, one after the other; a number is empty where there is none. */
-void csv_text(struct buffer *b, const char *text, bool is_last);
-void csv_number(struct buffer *b, double value, bool is_last);
-
 /* The section of every question, and the one that shows all of them over relative layers. */
 void report_overview(struct plots *p, const struct study *study);
 void report_question(struct plots *p, const struct study *study, size_t question);

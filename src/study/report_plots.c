@@ -2,7 +2,6 @@
 #include "study/report.h"
 
 #include "base/file.h"
-#include "out/json_writer.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -12,21 +11,6 @@
 #include <unistd.h>
 
 enum { NAME_SIZE = 160, HEAT_ROWS_MAX = 240, HEAT_ROWS_OPEN = 40, LABEL_SIZE = 16 };
-
-void csv_text(struct buffer *b, const char *text, bool is_last) {
-    csv_row(b, (const char *const[]){text, ""}, 2); /* "TEXT,\n" */
-    if (b->failed)
-        return;
-    b->data[--b->length] = '\0';
-    if (is_last)
-        b->data[b->length - 1] = '\n';
-}
-
-void csv_number(struct buffer *b, double value, bool is_last) {
-    if (!isnan(value))
-        write_json_number(b, value);
-    buffer_text(b, is_last ? "\n" : ",");
-}
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
