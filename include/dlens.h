@@ -333,6 +333,18 @@ DL_API int dl_experiment_set(size_t index, dl_prompt_set *set);
 DL_API int dl_merge(dl_context *cx, const char *const *parts, size_t count, const dl_run *run,
                     dl_run_result *result);
 
+/* Makes the report of an experiment's (or a lens') folder anew, from what is in it: index.html,
+ * plots/, signatures.csv. DL_USAGE where the folder is no run's, or a shard. */
+DL_API int dl_report(dl_context *cx, const char *folder);
+
+/* Sets two runs side by side, their prompts, relative layers, questions and pictures matched: what
+ * the program's `compare` does. The page goes to the file `page`, plots to FOLDER/plots unless
+ * folder is NULL; seed is that of the resampling. *json, if json is not NULL, is what `compare
+ * --json` prints, freed with dl_free. DL_USAGE where a folder is no run's, or a shard, or the runs
+ * have no prompt in common. */
+DL_API int dl_compare(dl_context *cx, const char *a, const char *b, uint64_t seed,
+                      const char *page, const char *folder, char **json);
+
 /* ---- parts -------------------------------------------------------------------------------- */
 
 /* Every layer of one prompt. Freed with dl_encoding_free. */

@@ -11,6 +11,7 @@
  * there are `dlens compare` and `dlens analyse --compare`. */
 #include "study/report.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,9 +104,8 @@ static int put_comparison(dl_context *cx, const struct study *s, enum comparison
     int status =
         compare_tables(cx, kind, tables, count, &s->set, s->set.rows ? 1 : 0, 0, &comparison);
     if (status == DL_OK) {
-        buffer_text(b, "<h3>");
-        buffer_html(b, comparison_question(kind));
-        buffer_text(b, "</h3>\n");
+        const char *question = comparison_question(kind);
+        buffer_format(b, "<h3>%c%s</h3>\n", toupper((unsigned char)question[0]), question + 1);
         report_contrasts(b, &comparison);
     }
     comparison_free(&comparison);
@@ -317,7 +317,9 @@ int report_comparisons(dl_context *cx, const struct study *s, struct buffer *b) 
     if (status == DL_OK && parts.length) {
         buffer_text(b, "<section>\n<h2>The paper\xE2\x80\x99s comparisons</h2>\n");
         buffer_bytes(b, parts.data, parts.length);
-        buffer_text(b, "</section>\n");
+        buffer_text(b, "<p class=\"hint\">Simple against compound prompts, and common against "
+                       "uncommon nouns, are comparisons of two experiments: <code>dlens analyse "
+                       "--compare complexity</code> and <code>common</code>.</p>\n</section>\n");
     }
     buffer_free(&parts);
     return status;
