@@ -14,25 +14,27 @@
 
 /* ---- prompts --------------------------------------------------------------------------------- */
 
+static int compare_pairs(const void *x, const void *y) {
+    const struct prompt_pair *a = x, *b = y;
+    return (a->a > b->a) - (a->a < b->a);
+}
+
+/* Both lists are sorted by text: they are merged, and the pairs put into the first run's order. */
 static int match_prompts(dl_context *cx, struct runs_compared *c) {
-    const struct record *a = &c->a.record, *b = &c->b.record;
-    bool *taken = NULL;
-    DL_TRY(allocate(cx, "prompts", a->prompt_count, sizeof *c->prompts, (void **)&c->prompts));
-    DL_TRY(allocate(cx, "prompts", b->prompt_count, sizeof *taken, (void **)&taken));
-    for (size_t i = 0, from = 0; i < a->prompt_count; i++)
-        for (size_t k = 0; k < b->prompt_count; k++) {
-            const size_t j = (from + k) % b->prompt_count;
-            if (taken[j] || strcmp(a->prompts[i], b->prompts[j]) != 0)
-                continue;
-            taken[j] = true;
-            c->prompts[c->prompt_count].a = i;
-            c->prompts[c->prompt_count++].b = j;
-            from = j + 1;
-            break;
-        }
-    free(taken);
+    const size_t A = c->a.record.prompt_count, B = c->b.record.prompt_count;
+    DL_TRY(allocate(cx, "prompts", A, sizeof *c->prompts, (void **)&c->prompts));
+    for (size_t i = 0, j = 0; i < A && j < B;) {
+        const int order = strcmp(c->a.by_text[i].text, c->b.by_text[j].text);
+        if (order == 0)
+            c->prompts[c->prompt_count++] =
+                (struct prompt_pair){c->a.by_text[i].index, c->b.by_text[j].index};
+        i += order <= 0 ? 1 : 0;
+        j += order >= 0 ? 1 : 0;
+    }
     if (!c->prompt_count)
-        return fail(cx, DL_USAGE, "%s and %s: have no prompt in common", a->folder, b->folder);
+        return fail(cx, DL_USAGE, "%s and %s: have no prompt in common", c->a.record.folder,
+                    c->b.record.folder);
+    qsort(c->prompts, c->prompt_count, sizeof *c->prompts, compare_pairs);
     return DL_OK;
 }
 

@@ -46,11 +46,13 @@ struct compared_pictures {
     double least;
 };
 
+struct prompt_pair {
+    size_t a, b; /* numbers in either run */
+};
+
 struct runs_compared {
     struct study a, b;
-    struct {
-        size_t a, b;
-    } * prompts; /* (prompt_count), matched */
+    struct prompt_pair *prompts; /* (prompt_count), matched */
     size_t prompt_count;
     struct compared_question *questions;
     size_t question_count;

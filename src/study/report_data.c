@@ -40,53 +40,100 @@ static int read_table(dl_context *cx, const char *folder, const char *name, char
     return *found ? table_read(cx, *path, 1, out) : DL_OK;
 }
 
-/* Rows of a table stand in the order of prompts and seeds: the next place of this row's prompt and
- * seed at or behind `from`, or CSV_NONE. */
-static size_t find_place(const struct grid *g, const struct score_table *t, size_t row,
-                         size_t from) {
-    const size_t places = g->prompt_count * g->seed_count;
-    char seed[24];
-    for (size_t i = 0; i < places; i++) {
-        const size_t place = (from + i) % places;
-        if (strcmp(table_prompt(t, row), g->prompts[place / g->seed_count]) != 0)
-            continue;
-        snprintf(seed, sizeof seed, "%" PRIu64, g->settings->seeds[place % g->seed_count]);
-        if (t->seed_column == CSV_NONE || strcmp(table_seed(t, row), seed) == 0)
-            return place;
+static int compare_prompts(const void *a, const void *b) {
+    const struct study_prompt *x = a, *y = b;
+    const int order = strcmp(x->text, y->text);
+    return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static int sort_prompts(dl_context *cx, struct study *s) {
+    const size_t count = s->record.prompt_count;
+    DL_TRY(allocate(cx, "prompts", count, sizeof *s->by_text, (void **)&s->by_text));
+    for (size_t i = 0; i < count; i++)
+        s->by_text[i] = (struct study_prompt){s->record.prompts[i], i};
+    qsort(s->by_text, count, sizeof *s->by_text, compare_prompts);
+    return DL_OK;
+}
+
+/* The first prompt of this text, or behind the last smaller one, in by_text. */
+static size_t find_text(const struct study *s, const char *text) {
+    size_t low = 0, high = s->record.prompt_count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (strcmp(s->by_text[middle].text, text) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
+    return low;
+}
+
+/* The first place (prompt and seed) of a row's prompt and seed that is not taken; CSV_NONE. *seed
+ * is where the last one was found: rows mostly stand in this order. */
+static size_t find_place(const struct study *s, const struct score_table *t, size_t row,
+                         const bool *taken, size_t *seed) {
+    const struct grid *g = &s->record.grid;
+    const char *text = table_prompt(t, row);
+    char number[24];
+    for (size_t k = find_text(s, text);
+         k < g->prompt_count && strcmp(s->by_text[k].text, text) == 0; k++)
+        for (size_t i = 1; i <= g->seed_count; i++) {
+            const size_t at = (*seed + i) % g->seed_count;
+            const size_t place = s->by_text[k].index * g->seed_count + at;
+            snprintf(number, sizeof number, "%" PRIu64, g->settings->seeds[at]);
+            if (taken[place] ||
+                (t->seed_column != CSV_NONE && strcmp(table_seed(t, row), number) != 0))
+                continue;
+            *seed = at;
+            return place;
+        }
     return CSV_NONE;
 }
 
+/* The place of every row, *out (R), CSV_NONE where the run has none; freed by the caller. */
+static int find_places(dl_context *cx, const struct study *s, const struct score_table *t,
+                       size_t **out) {
+    const size_t places = s->record.prompt_count * s->record.grid.seed_count;
+    bool *taken = NULL;
+    *out = NULL;
+    DL_TRY(allocate(cx, "rows", places, sizeof *taken, (void **)&taken));
+    int status = allocate(cx, "rows", t->rows, sizeof **out, (void **)out);
+    for (size_t row = 0, seed = s->record.grid.seed_count - 1; status == DL_OK && row < t->rows;
+         row++) {
+        const size_t place = row < places ? find_place(s, t, row, taken, &seed) : CSV_NONE;
+        (*out)[row] = place;
+        if (place != CSV_NONE)
+            taken[place] = true;
+    }
+    free(taken);
+    return status;
+}
+
 /* The scores of a table in the places of the run's pictures. */
-static void place_scores(const struct grid *g, const struct score_table *t, double *scores) {
+static void place_scores(const struct grid *g, const struct score_table *t, const size_t *places,
+                         double *scores) {
     for (size_t i = 0; i < grid_count(g); i++)
         scores[i] = NAN;
-    for (size_t row = 0, place = 0; row < t->rows; row++) {
-        const size_t found = find_place(g, t, row, place);
-        if (found == CSV_NONE)
-            continue;
-        for (size_t l = 0; l < g->layer_count; l++)
-            for (size_t i = 0; i < t->layers; i++)
-                if (t->layer[i] == grid_layer(g, l))
-                    scores[found * g->layer_count + l] = t->scores[row * t->layers + i];
-        place = found + 1;
-    }
+    for (size_t l = 0; l < g->layer_count; l++)
+        for (size_t i = 0; i < t->layers; i++)
+            for (size_t row = 0; t->layer[i] == grid_layer(g, l) && row < t->rows; row++)
+                if (places[row] != CSV_NONE)
+                    scores[places[row] * g->layer_count + l] = t->scores[row * t->layers + i];
 }
 
 /* Means over seeds of the table's layers, emergence of every row. */
-static void place_rows(const struct grid *g, struct study_question *q) {
+static void place_rows(const struct grid *g, struct study_question *q, const size_t *places) {
     const struct score_table *t = &q->table;
     for (size_t i = 0; i < g->prompt_count * g->seed_count; i++)
         q->first[i] = EMERGES_UNKNOWN;
-    for (size_t row = 0, place = 0; row < t->rows; row++) {
-        const size_t found = find_place(g, t, row, place);
-        if (found == CSV_NONE)
-            continue;
+    for (size_t row = 0; row < t->rows; row++) {
         const double *scores = t->scores + row * t->layers;
-        q->first[found] = emergence(scores, t->layers, t->scale);
-        q->unstable[found] = q->first[found] != EMERGES_UNKNOWN &&
-                             emergence_is_unstable(scores, t->layers, t->scale);
-        place = found + 1;
+        if (places[row] == CSV_NONE)
+            continue;
+        const int first = emergence(scores, t->layers, t->scale);
+        q->first[places[row]] = first;
+        q->unstable[places[row]] =
+            first != EMERGES_UNKNOWN && emergence_is_unstable(scores, t->layers, t->scale);
     }
     for (size_t p = 0; p < g->prompt_count; p++)
         for (size_t i = 0; i < t->layers; i++) {
@@ -133,8 +180,11 @@ static int read_question(dl_context *cx, struct study *s, const cJSON *fact, uin
                     (void **)&q->by_prompt));
     DL_TRY(allocate(cx, "scores", rows, sizeof *q->first, (void **)&q->first));
     DL_TRY(allocate(cx, "scores", rows, sizeof *q->unstable, (void **)&q->unstable));
-    place_scores(g, &q->table, q->scores);
-    place_rows(g, q);
+    size_t *places;
+    DL_TRY(find_places(cx, s, &q->table, &places));
+    place_scores(g, &q->table, places, q->scores);
+    place_rows(g, q, places);
+    free(places);
     return DL_OK;
 }
 
@@ -148,13 +198,17 @@ static int take_best(dl_context *cx, const struct study *s, const char *question
     bool found = false;
     int status = file ? read_table(cx, s->record.folder, file, &path, &table, &found)
                       : fail_memory(cx, question, 0);
+    size_t *places = NULL;
+    if (status == DL_OK && found)
+        status = find_places(cx, s, &table, &places);
     if (status == DL_OK && found) {
-        place_scores(&s->record.grid, &table, scratch);
+        place_scores(&s->record.grid, &table, places, scratch);
         for (size_t i = 0; i < grid_count(&s->record.grid); i++)
             best[i] = isnan(best[i]) ? scratch[i] : fmax(best[i], scratch[i]);
     }
     if (file && path)
         table_free(&table);
+    free(places);
     free(path);
     free(file);
     return status;
@@ -220,6 +274,7 @@ int study_open(dl_context *cx, const char *folder, uint64_t seed, struct study *
     bool found;
     memset(s, 0, sizeof *s);
     DL_TRY(record_open(cx, folder, &s->record));
+    DL_TRY(sort_prompts(cx, s));
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(s->record.manifest, "model");
     const cJSON *layers = cJSON_GetObjectItemCaseSensitive(model, "layers");
     s->blocks = cJSON_IsNumber(layers) ? layers->valueint : 1;
@@ -244,6 +299,7 @@ void study_close(struct study *s) {
         free(q->unstable);
     }
     free(s->questions);
+    free(s->by_text);
     free(s->signs);
     table_free(&s->set);
     free(s->set_path);

@@ -39,6 +39,12 @@ struct study_question {
     bool *unstable;    /* (N,S) */
 };
 
+/* A prompt's text and its number, for finding it. */
+struct study_prompt {
+    const char *text;
+    size_t index;
+};
+
 struct study {
     struct record record;
     struct cJSON *facts, *reliability; /* experiment.json, reliability.json; NULL: none */
@@ -47,8 +53,9 @@ struct study {
     struct score_table set;           /* prompts.csv; no rows: none */
     struct study_question *questions; /* those that are answered */
     size_t question_count;
-    int blocks;      /* L of the encoder: relative layer k/L */
-    unsigned *signs; /* (N,S,l) of pictures */
+    struct study_prompt *by_text; /* (N) sorted by text, then number */
+    int blocks;                   /* L of the encoder: relative layer k/L */
+    unsigned *signs;              /* (N,S,l) of pictures */
 };
 
 /* The interval of every mean is drawn with `seed`. DL_USAGE where the folder is no run's. Freed
