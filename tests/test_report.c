@@ -234,6 +234,41 @@ static void folder_is_read(void **state) {
     scratch_end(&s);
 }
 
+/* Rows in any order, the same prompt twice, rows of others, no seeds. */
+static void rows_find_their_places(void **state) {
+    static const char *const twice[] = {"b", "a", "b"};
+    static const int layers[] = {0, 1};
+    static const struct run run = {twice, 3, 2, 2, layers, 1, 8};
+    static const int expected[] = {0, 1, 2, EMERGES_UNKNOWN, 1, EMERGES_UNKNOWN};
+    struct scratch s;
+    struct study study;
+    (void)state;
+    scratch_begin(&s);
+    put_manifest(&s, "run", &run);
+    put_pictures(&s, "run", &run, 100);
+    put(&s, "run", "experiment.json", "{\"questions\":[{\"name\":\"q\"}]}");
+    /* the k-th row of a prompt and seed is of the k-th such prompt; the third has no place */
+    put(&s, "run", "annotations/q.csv",
+        "prompt,seed,0,1,7\nb,1,0,1,1\na,0,1,0,1\nb,0,1,1,1\nc,0,1,1,1\nb,0,0,1,1\nb,0,1,1,1\n"
+        "a,9,1,1,1\n");
+    assert_int_equal(study_open(&s.cx, path_of(&s, "run"), 0, &study), DL_OK);
+    assert_int_equal(study.question_count, 1);
+    /* layer 7 is none of the run's: it counts for emergence alone, where all are there */
+    const struct study_question *q = &study.questions[0];
+    assert_true(q->scores[0] == 1 && q->scores[1] == 1 && q->scores[2] == 0 && q->scores[3] == 1);
+    assert_true(q->scores[4] == 1 && q->scores[5] == 0 && isnan(q->scores[6]));
+    assert_true(q->scores[8] == 0 && q->scores[9] == 1 && isnan(q->scores[10]));
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(q->first[i], expected[i]);
+    study_close(&study);
+    put(&s, "run", "annotations/q.csv", "prompt,0,1\na,1,1\na,0,0\na,0,1\n");
+    assert_int_equal(study_open(&s.cx, path_of(&s, "run"), 0, &study), DL_OK);
+    assert_int_equal(study.questions[0].first[2], 0);
+    assert_int_equal(study.questions[0].first[3], EMERGES_NEVER);
+    study_close(&study);
+    scratch_end(&s);
+}
+
 static void report_has_the_numbers(void **state) {
     struct scratch s;
     char *text;
@@ -382,6 +417,7 @@ int main(void) {
         cmocka_unit_test(lines),
         cmocka_unit_test(bars_and_heat),
         cmocka_unit_test(folder_is_read),
+        cmocka_unit_test(rows_find_their_places),
         cmocka_unit_test(report_has_the_numbers),
         cmocka_unit_test(other_folders),
         cmocka_unit_test(size_is_bounded),
