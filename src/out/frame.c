@@ -41,7 +41,7 @@ void page_begin(struct buffer *b, const char *version, const char *title,
     page_text(b, "<meta name=\"generator\" content=\"dlens ", version, "\">\n");
     put_title(b, title);
     buffer_text(b, "<style>\n");
-    page_lines(b, page_style);
+    page_lines(b, page_css);
     if (more_style)
         page_lines(b, more_style);
     buffer_text(b, "</style>\n<script>document.documentElement.className = \"js\";</script>\n"
@@ -61,7 +61,7 @@ void page_end(struct buffer *b, const char *version, const char *const *script) 
     page_text(b, "<footer>Made with dlens ", version,
               ". This page is complete in itself and connects to nothing.</footer>\n</main>\n");
     for (int i = 0; i < 2; i++) {
-        const char *const *lines = i ? page_frame_script : script;
+        const char *const *lines = i ? frame_js : script;
         if (!lines)
             continue;
         buffer_text(b, "<script>\n");

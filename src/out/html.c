@@ -402,7 +402,7 @@ static void put_foot(struct page *p) {
     buffer_text(b, "</div>\n");
     put_settings(p);
     buffer_text(b, "</div>\n");
-    page_end(b, p->r->version, page_script);
+    page_end(b, p->r->version, lens_js);
 }
 
 /* ---- numbers ------------------------------------------------------------------------------ */

@@ -1,13 +1,14 @@
 /* What the report pages share: head, header and foot, style and scripts. A page is complete in
- * itself; its content security policy forbids every connection. Lines of text are ended by NULL. */
+ * itself; its content security policy forbids every connection. Styles and scripts are files of
+ * this folder (page.css, lens.js, frame.js), which the build makes into lines, ended by NULL. */
 #ifndef DLENS_OUT_PAGE_H
 #define DLENS_OUT_PAGE_H
 
 #include "out/buffer.h"
 
-extern const char *const page_style[];        /* CSS of all pages */
-extern const char *const page_script[];       /* JavaScript of a lens' report */
-extern const char *const page_frame_script[]; /* of all pages: light or dark, copying */
+extern const char *const page_css[]; /* of all pages */
+extern const char *const lens_js[];  /* of a lens' report */
+extern const char *const frame_js[]; /* of all pages: light or dark, copying */
 
 /* Everything up to the header's own controls, which the caller appends (or none), then page_main,
  * which opens <main>. The title is escaped and cut to a window's width. more_style may be NULL. */

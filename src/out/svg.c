@@ -11,24 +11,7 @@
 enum { WIDTH = 640, HEIGHT = 330, LEFT = 62, RIGHT = 16, TOP = 62, BOTTOM = 52, LABELS_MAX = 16 };
 
 /* clang-format off */
-const char *const svg_page_style[] = {
-    ":root { --k0: #b8480f; --k1: #0072b2; --k2: #00805c; --k3: #b0568c; --k4: #a87800; --k5: #3d94c9; --k6: #6f4f9c; --k7: #777777; }\n",
-    ":root[data-theme=\"dark\"] { --k0: #ff9a5c; --k1: #5db4ea; --k2: #3cc79c; --k3: #e49ac6; --k4: #e8b73a; --k5: #8fd0f5; --k6: #b79be0; --k7: #a9a9a9; }\n",
-    "@media screen and (prefers-color-scheme: dark) { :root:not([data-theme=\"light\"]) { --k0: #ff9a5c; --k1: #5db4ea; --k2: #3cc79c; --k3: #e49ac6; --k4: #e8b73a; --k5: #8fd0f5; --k6: #b79be0; --k7: #a9a9a9; } }\n",
-    ".chart { display: block; width: 100%; height: auto; overflow: visible; }\n",
-    ".chart text { font: 14px var(--sans); fill: var(--soft); }\n",
-    ".chart .rule { stroke: var(--line); fill: none; }\n",
-    ".chart .zero { stroke: var(--soft); fill: none; }\n",
-    ".chart .curve { fill: none; stroke-width: 2.5; stroke-linejoin: round; stroke-linecap: round; }\n",
-    ".chart .band { stroke: none; opacity: .16; }\n",
-    ".chart .c0 { stroke: var(--k0); } .chart .c1 { stroke: var(--k1); } .chart .c2 { stroke: var(--k2); } .chart .c3 { stroke: var(--k3); }\n",
-    ".chart .c4 { stroke: var(--k4); } .chart .c5 { stroke: var(--k5); } .chart .c6 { stroke: var(--k6); } .chart .c7 { stroke: var(--k7); }\n",
-    ".chart .f0 { fill: var(--k0); } .chart .f1 { fill: var(--k1); } .chart .f2 { fill: var(--k2); } .chart .f3 { fill: var(--k3); }\n",
-    ".chart .f4 { fill: var(--k4); } .chart .f5 { fill: var(--k5); } .chart .f6 { fill: var(--k6); } .chart .f7 { fill: var(--k7); }\n",
-    "@media screen and (max-width: 820px) { .chart.plain text { font-size: 18px; } }\n",
-    NULL,
-};
-
+/* Of a plot by itself: svg.css in light colours. */
 static const char *const alone_style[] = {
     "<style>text{font:14px sans-serif;fill:#444}.rule{stroke:#ddd;fill:none}.zero{stroke:#888;fill:none}",
     ".curve{fill:none;stroke-width:2.5;stroke-linejoin:round;stroke-linecap:round}.band{stroke:none;opacity:.16}",

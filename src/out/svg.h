@@ -1,5 +1,5 @@
 /* Plots that a paper can use, as SVG: lines with bands, bars, a table of colours. Each is written
- * for a page, whose style sheet gives the colours (plot_style), or alone, with a style of its own.
+ * for a page, whose style sheet gives the colours (svg_css), or alone, with a style of its own.
  * Texts are escaped; numbers do not depend on the locale. */
 #ifndef DLENS_OUT_SVG_H
 #define DLENS_OUT_SVG_H
@@ -8,8 +8,8 @@
 
 enum { SVG_COLOURS = 8 }; /* then they begin again */
 
-/* The style that plots inside a page need; lines, ended by NULL. */
-extern const char *const svg_page_style[];
+/* The style that plots inside a page need, made from svg.css; lines, ended by NULL. */
+extern const char *const svg_css[];
 
 /* A curve with a band around it. Its first point may be at any x. */
 struct svg_curve {

@@ -315,7 +315,7 @@ static int put_strips(dl_context *cx, struct buffer *b, const struct runs_compar
 
 static void put_head(struct buffer *b, const struct runs_compared *c) {
     struct buffer css = {0};
-    page_lines(&css, svg_page_style);
+    page_lines(&css, svg_css);
     page_lines(&css, report_css);
     const char *const style[] = {css.data ? css.data : "", NULL};
     b->failed = b->failed || css.failed;

@@ -124,7 +124,7 @@ static void put_foot(const struct study *s, struct buffer *b) {
 
 static int put_page(dl_context *cx, const struct study *s, struct buffer *b) {
     struct buffer css = {0};
-    page_lines(&css, svg_page_style);
+    page_lines(&css, svg_css);
     page_lines(&css, report_css);
     const char *const style[] = {css.data ? css.data : "", NULL};
     b->failed = b->failed || css.failed;
