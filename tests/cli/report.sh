@@ -1,5 +1,5 @@
 #!/bin/sh
-# The report of an experiment: its files, the same bytes when made anew, hostile prompts, bounded
+# The reports of a lens and of an experiment: files, the same bytes when made anew, hostile prompts, bounded
 # size; where there is a Chromium, every control of the page, and what people annotate there.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/cli/harness
@@ -52,17 +52,26 @@ if [ -z "$browser" ]; then
     echo "skip report_in_a_browser (no Chromium)"
     exit 0
 fi
-{
-    sed 's,</body>.*,,' run/index.html
-    echo "<script>"
-    cat "$root/tests/report_driver.js"
-    echo "</script></body></html>"
-} > run/driven.html
-HOME=$work timeout 120 "$browser" --headless --no-sandbox --disable-gpu --disable-background-networking \
-    --disable-component-update --disable-sync --no-first-run --user-data-dir="$work/profile" \
-    --virtual-time-budget=20000 --dump-dom "file://$work/run/driven.html" > dom 2> err
-sed -n '/@begin/,/@csv/p' dom | grep '^ok \|^not ok '
-ok driver_came_to_its_end grep -q '@end' dom
+
+# The page with a driver script behind it; what that reports goes to standard output.
+drive() { # folder, driver
+    {
+        sed 's,</body>.*,,' "$1/index.html"
+        echo "<script>"
+        cat "$root/tests/$2"
+        echo "</script></body></html>"
+    } > "$1/driven.html"
+    HOME=$work timeout 120 "$browser" --headless --no-sandbox --disable-gpu \
+        --disable-background-networking --disable-component-update --disable-sync --no-first-run \
+        --user-data-dir="$work/profile" --virtual-time-budget=20000 \
+        --dump-dom "file://$work/$1/driven.html" > dom 2> err
+    sed -n '/@begin/,/@csv/p' dom | grep '^ok \|^not ok '
+    ok "$2_came_to_its_end" grep -q '@end' dom
+}
+
+status lens 0 "" lens "a dog" "a cat" -m "$tiny" --steps 1 --size 64x64 -l 0,2,4 --seeds 2 -q -o lens
+drive lens lens_driver.js
+drive run report_driver.js
 sed -n '/@csv/,/@end/p' dom | sed '1d;/@end/d;s/&lt;/</g;s/&gt;/>/g;s/&amp;/\&/g' > human.csv
 ok export_header [ "$(head -n 1 human.csv)" = prompt,0,1,2,3,4,seed,annotator ]
 status agreement 0 "" analyse human.csv run/annotations/class.csv --agree --json
