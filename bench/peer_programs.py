@@ -16,6 +16,7 @@ halves of guidance), "vae_decode". A part that is not timed is left out.
 import argparse
 import json
 import logging
+import multiprocessing
 import os
 import re
 import statistics
@@ -101,14 +102,14 @@ def torch_parts(folder, side, threads, repeats, dtype):
 # ---- OpenVINO ------------------------------------------------------------------------------------
 
 
-def openvino_parts(folder, side, threads, repeats, precision):
+def openvino_convert(folder, side, kept):
+    """Writes the three modules as OpenVINO graphs with f32 weights; in a process of its own, as it
+    takes several times the memory of the model."""
     import openvino
     import torch
 
-    kept = folder.parent / f"{folder.name}-openvino-{side}"
     pipe, ids, latents = prepare(folder, side)
     states = torch.zeros(2, ids.shape[1], pipe.unet.config.cross_attention_dim)
-    step = torch.tensor(500.0)
 
     class Text(torch.nn.Module):
         def forward(self, ids):
@@ -122,31 +123,40 @@ def openvino_parts(folder, side, threads, repeats, precision):
         def forward(self, x):
             return pipe.vae.decode(x).sample
 
-    def parts():
-        yield "text_encoder", Text, pipe.text_encoder, (ids,)
-        yield "unet_step", UNet, pipe.unet, (latents, step, states)
-        yield "vae_decode", Decoder, pipe.vae, (latents[:1],)
+    kept.mkdir(exist_ok=True)
+    for name, wrapper, module, inputs in (
+            ("text_encoder", Text, pipe.text_encoder, (ids,)),
+            ("unet_step", UNet, pipe.unet, (latents, torch.tensor(500.0), states)),
+            ("vae_decode", Decoder, pipe.vae, (latents[:1],))):
+        outer = wrapper()
+        outer.inner = module
+        with torch.no_grad():
+            graph = openvino.convert_model(outer.eval(), example_input=inputs,
+                                           input=[tuple(x.shape) for x in inputs])
+        openvino.save_model(graph, kept / f"{name}.xml", compress_to_fp16=False)
 
+
+def openvino_parts(folder, side, threads, repeats, precision):
+    import numpy as np
+    import openvino
+
+    kept = folder.parent / f"{folder.name}-openvino-{side}"
+    if not (kept / "vae_decode.xml").exists():
+        child = multiprocessing.get_context("spawn").Process(target=openvino_convert,
+                                                             args=(folder, side, kept))
+        child.start()
+        child.join()
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision,
                 "PERFORMANCE_HINT": "LATENCY"}
-    runs = {}
-    for name, wrapper, module, inputs in parts():
-        path = kept / f"{name}.xml"
-        if not path.exists():
-            kept.mkdir(exist_ok=True)
-            outer = wrapper()
-            outer.inner = module
-            with torch.no_grad():
-                graph = openvino.convert_model(outer.eval(), example_input=inputs,
-                                               input=[tuple(x.shape) for x in inputs])
-            openvino.save_model(graph, path, compress_to_fp16=False)
-            del graph
-        arrays = [x.numpy() for x in inputs]
-        request = core.compile_model(path, "CPU", settings).create_infer_request()
-        runs[name] = lambda request=request, arrays=arrays: request.infer(arrays)
+    rng, runs = np.random.default_rng(0), {}
+    for name in ("text_encoder", "unet_step", "vae_decode"):
+        model = core.compile_model(kept / f"{name}.xml", "CPU", settings)
+        request = model.create_infer_request()
+        inputs = [np.full(x.shape, 500, np.int64) if x.element_type.is_integral() else
+                  rng.standard_normal(tuple(x.shape), np.float32) for x in model.inputs]
+        runs[name] = lambda request=request, inputs=inputs: request.infer(inputs)
         runs[name]()
-    del pipe
     serve({"about": f"openvino {openvino.__version__}, {precision}"}, runs, repeats)
 
 
