@@ -285,6 +285,9 @@ typedef struct dl_run {
                                  of layers; as safetensors and in the report */
     dl_picture_fn on_picture; /* told of each new picture; may be NULL */
     void *on_picture_user;
+    const char *controls; /* runs beside it in folder/controls/NAME, in the same report: shuffled,
+                             padding, random, norm-none, norm-block, norm-match, joined by commas;
+                             "all"; or NULL */
 } dl_run;
 
 typedef struct dl_run_result {

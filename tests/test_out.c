@@ -491,8 +491,8 @@ static void fill_report(struct report_case *c, uint8_t *rgb, int side) {
     c->tokens[1] = (struct report_token){2, "<script>", false};
     c->tokens[2] = (struct report_token){3, "dog</w>", false};
     c->prompts[0] = (struct report_prompt){"</script><img src=x onerror=alert(1)>", c->tokens, 3,
-                                           "cut <b>", "sheet-0.png", NULL};
-    c->prompts[1] = (struct report_prompt){"", NULL, 0, NULL, NULL, NULL};
+                                           "cut <b>", "sheet-0.png", NULL, NULL};
+    c->prompts[1] = (struct report_prompt){"", NULL, 0, NULL, NULL, NULL, NULL};
     c->seeds[0] = 0;
     c->seeds[1] = UINT64_MAX;
     c->layers[0] = -1;

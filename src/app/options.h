@@ -30,7 +30,7 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
 struct options {
     const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise, *latents,
         *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
-        *cache, *shard, *units, *control, *judge, *questions, *scale, *compare;
+        *cache, *shard, *units, *control, *controls, *judge, *questions, *scale, *compare;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */
     long top, steps, threads, encoder, repeats, stages, reuse;

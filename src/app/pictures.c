@@ -136,6 +136,7 @@ int command_lens(const struct invocation *call) {
             .command_count = (size_t)call->argc,
             .latents_file = call->options->latents,
             .explain = call->options->explain,
+            .controls = call->options->controls,
             .on_picture = show,
             .on_picture_user = &s,
         };

@@ -41,6 +41,7 @@ static int run_without(struct sweep *s, int block) {
     options.skip_layers = block ? spec : NULL;
     char *folder = path_join(s->base, name);
     run.folder = folder;
+    run.controls = block ? NULL : s->run->controls; /* they stand beside the whole encoder */
     int status =
         folder ? dl_lens_run(s->cx, s->model, &options, s->prompts, s->prompt_count, &run, &result)
                : fail_memory(s->cx, name, 0);

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "lens/beside.h"
 #include "lens/explain.h"
 #include "out/png.h"
 
@@ -170,7 +171,8 @@ static bool is_ours(const struct grid *grid, const char *name, const char *laten
     const char *latents = latents_file ? strrchr(latents_file, '/') : NULL;
     latents = latents ? latents + 1 : latents_file;
     if (name[0] == '.' || strcmp(name, "manifest.json") == 0 || strcmp(name, "index.html") == 0 ||
-        is_sheet(name) || (latents && strcmp(name, latents) == 0) ||
+        strcmp(name, CONTROLS_FOLDER) == 0 || strcmp(name, CONTROLS_FILE) == 0 || is_sheet(name) ||
+        (latents && strcmp(name, latents) == 0) ||
         (grid->times_apart && strcmp(name, "times.csv") == 0))
         return true;
     for (; own_files && *own_files; own_files++)
@@ -248,6 +250,7 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
     if (status == DL_OK && *state == FOLDER_SAME) {
         status =
             folder_take_times(cx, grid, folder, cJSON_GetObjectItemCaseSensitive(there, "images"));
+        distance_take(grid, cJSON_GetObjectItemCaseSensitive(there, "conditioning"));
         sweep(grid, folder);
         folder_take_files(cx, grid, folder);
     }
@@ -294,7 +297,7 @@ static void remove_picture(const char *folder, const char *file) {
     free(name);
 }
 
-int folder_clear(dl_context *cx, const char *folder) {
+static int clear(dl_context *cx, const char *folder) {
     char *path = path_join(folder, "manifest.json");
     cJSON *there = NULL;
     if (!path)
@@ -315,9 +318,26 @@ int folder_clear(dl_context *cx, const char *folder) {
         remove_file(folder, "sheet.png");
         remove_file(folder, "index.html");
         remove_file(folder, "times.csv");
+        remove_file(folder, CONTROLS_FILE);
         remove_file(folder, "manifest.json");
     }
     cJSON_Delete(there);
     free(path);
     return DL_OK;
+}
+
+int folder_clear(dl_context *cx, const char *folder) {
+    char *controls = path_join(folder, CONTROLS_FOLDER);
+    int status = controls ? DL_OK : fail_memory(cx, CONTROLS_FOLDER, 0);
+    for (size_t i = 0; i < VARIANT_COUNT && status == DL_OK; i++) {
+        char *its = path_join(controls, controls_name(i));
+        status = its ? clear(cx, its) : fail_memory(cx, CONTROLS_FOLDER, 0);
+        if (its)
+            rmdir(its); /* refuses what is not empty */
+        free(its);
+    }
+    if (controls)
+        rmdir(controls);
+    free(controls);
+    return status == DL_OK ? clear(cx, folder) : status;
 }

@@ -119,6 +119,16 @@ static struct view view_at(const struct run *run, const struct place *at) {
     };
 }
 
+/* The conditioning of the picture at `at`; c (T,D). */
+static void condition_at(const struct run *run, const struct place *at, float *c) {
+    const int layer = run_layer(run->settings, at->l);
+    const struct encoding *e = encoding_at(run, at);
+    if (layer == LAYER_NATIVE)
+        condition(run->cx, run->model, e, (int)e->layers, NORM_FINAL, c);
+    else
+        condition(run->cx, run->control.model, e, layer, run->settings->norm, c);
+}
+
 static bool wanted_at(const struct run *run, const struct place *at) {
     const struct settings *s = run->settings;
     return wanted(run, run->group->indices[at->p], run_layer(s, at->l), s->seeds[at->i]);
@@ -195,13 +205,10 @@ static int make(struct run *run, struct making *all, size_t count, struct sample
     struct explainer *explainer = run->callbacks->explainer;
     size_t n = 0;
     for (struct making *m = all; m < all + count; m++) {
-        const int layer = run_layer(run->settings, m->at.l);
-        const struct encoding *e = encoding_at(run, &m->at);
         float *positive = run->positive + n * m->view.values;
         if (!m->own)
             continue;
-        condition(run->cx, layer == LAYER_NATIVE ? run->model : run->control.model, e,
-                  layer == LAYER_NATIVE ? (int)e->layers : layer, m->view.norm, positive);
+        condition_at(run, &m->at, positive);
         requests[n] = request_of(run);
         requests[n].prompt = run->group->prompts[m->at.p];
         requests[n].positive.states = positive;
@@ -336,8 +343,8 @@ static int on_block(void *user, size_t block, size_t blocks) {
 /* Encodes a group without and, where blocks are to be left out, with the ablation. */
 static int encode_both(struct run *run, struct group *g) {
     const struct settings *s = run->settings;
-    const size_t control =
-        !is_ablated(s) || s->native ? g->count : 0; /* prompts encoded ordinarily */
+    const bool ordinary = !is_ablated(s) || s->native || run->callbacks->measured;
+    const size_t control = ordinary ? g->count : 0; /* prompts encoded ordinarily */
     const char *const *first = g->prompts + g->count - control;
     const struct encode_watch watch = {on_block, run};
     int status = DL_OK;
@@ -353,9 +360,40 @@ static int encode_both(struct run *run, struct group *g) {
     return status;
 }
 
+/* How far the conditionings of prompt p of the group are from its ordinary one. */
+static int measure_prompt(struct run *run, size_t p, float *ordinary, struct distance *distances) {
+    const struct encoding *whole = &run->group->ordinary.items[p];
+    condition(run->cx, run->model, whole, (int)whole->layers, NORM_FINAL, ordinary);
+    for (size_t l = 0; l < run_layers(run->settings); l++) {
+        const struct place at = {p, 0, l};
+        condition_at(run, &at, run->positive);
+        distances[l] = conditioning_distance(run->positive, ordinary, whole->tokens, whole->width);
+    }
+    return run->callbacks->measured(run->callbacks->user, run->group->indices[p], distances);
+}
+
+static int measure(struct run *run) {
+    const size_t values = run->model->tokens * run->model->encoder->hidden_size;
+    float *ordinary = NULL;
+    struct distance *distances = NULL;
+    if (!run->callbacks->measured)
+        return DL_OK;
+    int status = allocate(run->cx, "distances", values, sizeof *ordinary, (void **)&ordinary);
+    if (status == DL_OK)
+        status = allocate(run->cx, "distances", run_layers(run->settings), sizeof *distances,
+                          (void **)&distances);
+    for (size_t p = 0; p < run->group->count && status == DL_OK; p++)
+        status = measure_prompt(run, p, ordinary, distances);
+    free(ordinary);
+    free(distances);
+    return status;
+}
+
 static int lens_group(struct run *run, struct group *g) {
     run->group = g;
     int status = encode_both(run, g);
+    if (status == DL_OK)
+        status = measure(run);
     for (size_t p = 0; p < g->count && status == DL_OK; p++)
         status = lens_prompt(run, p);
     twins_free(&run->twins);

@@ -3,6 +3,7 @@
 #define DLENS_LENS_LENS_H
 
 #include "lens/cache.h"
+#include "lens/distance.h"
 #include "lens/settings.h"
 
 /* One prompt seen through the text encoder; its memory is that of struct encodings. */
@@ -47,6 +48,9 @@ struct explainer; /* explain.h */
  * be NULL. DL_CANCELLED when a callback says so. */
 struct lens_callbacks {
     dl_skip_fn skip;
+    /* Told, before its pictures, how far the conditionings of a prompt, distances (layers of the
+     * run, native behind them), are from its ordinary one; NULL: nobody asks. */
+    int (*measured)(void *user, size_t prompt, const struct distance *distances);
     dl_picture_fn emit;
     void *user;
     dl_progress_fn progress;

@@ -9,6 +9,7 @@
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,7 @@ static int name_cell(dl_context *cx, const struct grid *grid, size_t p, size_t s
              grid->settings->seeds[s], layer);
     struct cell *cell = grid_at(grid, p, s, l);
     cell->seconds = -1;
+    cell->distance = NAN;
     cell->file = strdup(path);
     return cell->file ? DL_OK : fail_memory(cx, path, strlen(path) + 1);
 }
@@ -106,6 +108,10 @@ int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings
                     "several",
                     prompt_count, grid->seed_count, grid->layer_count, PICTURES_MAX);
     DL_TRY(allocate(cx, "list of pictures", count, sizeof *grid->cells, (void **)&grid->cells));
+    DL_TRY(allocate(cx, "distances", prompt_count * grid->layer_count, sizeof *grid->conditionings,
+                    (void **)&grid->conditionings));
+    for (size_t i = 0; i < prompt_count * grid->layer_count; i++)
+        grid->conditionings[i] = (struct distance){NAN, NAN};
     for (size_t p = 0; p < prompt_count; p++)
         for (size_t s = 0; s < grid->seed_count; s++)
             for (size_t l = 0; l < grid->layer_count; l++)
@@ -117,6 +123,7 @@ void grid_free(struct grid *grid) {
     for (size_t i = 0; grid->cells && i < grid_count(grid); i++)
         free(grid->cells[i].file);
     free(grid->cells);
+    free(grid->conditionings);
     memset(grid, 0, sizeof *grid);
 }
 
@@ -347,6 +354,8 @@ static cJSON *images_json(struct builder *b, const struct grid *grid) {
                 put(b, o, "seconds",
                     cell->seconds < 0 || grid->times_apart ? cJSON_CreateNull()
                                                            : cJSON_CreateNumber(cell->seconds));
+                if (!grid->times_apart)
+                    put(b, o, "distance", distance_number(cell->distance));
                 cJSON *flags = put_array(b, o, "flags");
                 for (size_t f = 0; f < cell->flag_count; f++)
                     add(b, flags, cJSON_CreateString(cell->flags[f]));
@@ -358,8 +367,11 @@ static cJSON *images_json(struct builder *b, const struct grid *grid) {
 int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *grid,
                    const char *folder) {
     struct builder builder = {false}, *b = &builder;
+    cJSON_DeleteItemFromObjectCaseSensitive(manifest, "conditioning");
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "images");
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "complete");
+    if (!grid->times_apart)
+        put(b, manifest, "conditioning", distance_json(grid));
     put(b, manifest, "images", images_json(b, grid));
     put(b, manifest, "complete", cJSON_CreateBool(grid_complete(grid)));
     char *path = path_join(folder, "manifest.json");

@@ -3,6 +3,7 @@
 #ifndef DLENS_LENS_MANIFEST_H
 #define DLENS_LENS_MANIFEST_H
 
+#include "lens/distance.h"
 #include "lens/settings.h"
 #include "out/flags.h"
 
@@ -10,10 +11,11 @@ struct cJSON;
 
 /* One picture of a run. */
 struct cell {
-    char *file;     /* relative to the folder: "0-a-dog/seed-0/layer-04.png" */
-    bool made;      /* the file is there */
-    bool elsewhere; /* not to be made here: another shard does */
-    double seconds; /* it took; negative: not known */
+    char *file;      /* relative to the folder: "0-a-dog/seed-0/layer-04.png" */
+    bool made;       /* the file is there */
+    bool elsewhere;  /* not to be made here: another shard does */
+    double seconds;  /* it took; negative: not known */
+    double distance; /* of the picture from the last layer's, see distance.h; NAN: not known */
     const char *flags[IMAGE_FLAGS_MAX];
     size_t flag_count;
 };
@@ -22,13 +24,15 @@ struct cell {
  * ones and, with native, layer -1 behind them.
  *
  * Times differ from run to run, so where two folders of the same pictures are to be equal byte for
- * byte, times_apart keeps them out of manifest and report: they stand in times.csv alone. */
+ * byte, times_apart keeps them out of manifest and report: they stand in times.csv alone. Nor are
+ * there distances then, of which a part of a run may know only some. */
 struct grid {
     const struct settings *settings;
     const char *const *prompts; /* borrowed */
     size_t prompt_count, seed_count, layer_count;
     struct cell *cells;
-    size_t seed_found; /* where grid_find found the last seed */
+    struct distance *conditionings; /* (prompts,layers) from the ordinary one */
+    size_t seed_found;              /* where grid_find found the last seed */
     bool times_apart;
 };
 

@@ -2,6 +2,7 @@
 #include "lens/run.h"
 
 #include "base/file.h"
+#include "lens/beside.h"
 #include "lens/controls.h"
 #include "lens/looks.h"
 #include "out/buffer.h"
@@ -52,6 +53,7 @@ struct presentation {
     const char **rows, **columns;
     int *layers; /* (layers) */
     struct looks *looks;
+    struct beside *beside;
 };
 
 static int load_thumbnails(struct presentation *p) {
@@ -217,7 +219,8 @@ static int report_tokens(struct presentation *p, size_t prompt, const cJSON *ent
                                   count,
                                   cJSON_IsString(cut) ? cut->valuestring : NULL,
                                   sheet,
-                                  looks_of(p->looks, prompt)};
+                                  looks_of(p->looks, prompt),
+                                  beside_of(p->beside, prompt)};
     return DL_OK;
 }
 
@@ -365,8 +368,13 @@ static int present_parts(dl_context *cx, const cJSON *manifest, const struct gri
     if (status == DL_OK && with_page)
         status = looks_read(cx, grid, folder, p.thumbnails, p.layers, &p.looks);
     if (status == DL_OK && with_page)
+        status = beside_read(cx, grid, manifest, folder, &p.beside);
+    if (status == DL_OK && with_page)
+        status = beside_write(cx, p.beside, folder);
+    if (status == DL_OK && with_page)
         status = write_report(&p);
     looks_free(p.looks);
+    beside_free(p.beside);
     for (size_t i = 0; p.thumbnails && i < grid_count(grid); i++)
         image_free(&p.thumbnails[i]);
     free(p.thumbnails);

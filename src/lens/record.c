@@ -203,6 +203,7 @@ int record_open(dl_context *cx, const char *folder, struct record *out) {
             grid_shard(&out->grid, out->shard, out->shards);
         status = folder_take_times(cx, &out->grid, folder,
                                    cJSON_GetObjectItemCaseSensitive(out->manifest, "images"));
+        distance_take(&out->grid, cJSON_GetObjectItemCaseSensitive(out->manifest, "conditioning"));
         folder_take_files(cx, &out->grid, folder);
     }
     free(times);

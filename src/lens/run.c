@@ -6,6 +6,7 @@
 #include "lens/run.h"
 
 #include "base/file.h"
+#include "lens/beside.h"
 #include "lens/explain.h"
 #include "out/png.h"
 #include "store/store.h"
@@ -27,12 +28,13 @@ struct folder_run {
     cJSON *manifest;
     char *folder;
     size_t made;
-    time_t written; /* when the manifest was last written */
+    time_t written; /* when the manifest was last written; 0: it lacks what no picture tells */
     /* all final latents: (cells, latent_values); NULL unless wanted */
     float *latents;
     size_t latent_values;
     time_t latents_written; /* when their file was last written */
     char identity[16];      /* of the run, in that file */
+    bool controls[VARIANT_COUNT];
 };
 
 /* ---- latents --------------------------------------------------------------------------------- */
@@ -182,9 +184,20 @@ static int keep_record(struct folder_run *r) {
     return DL_OK;
 }
 
+/* Distances that no picture has are written before the first one. */
+static int on_measured(void *user, size_t prompt, const struct distance *distances) {
+    struct folder_run *r = user;
+    memcpy(r->grid.conditionings + prompt * r->grid.layer_count, distances,
+           r->grid.layer_count * sizeof *distances);
+    r->written = 0;
+    return DL_OK;
+}
+
 static int on_picture(void *user, const dl_picture *picture) {
     struct folder_run *r = user;
     struct cell *cell = grid_find(&r->grid, picture->prompt, picture->seed, picture->layer);
+    if (!r->written && keep_record(r) != DL_OK)
+        return 1;
     if (write_cell(r, cell, picture) != DL_OK)
         return 1;
     cell->made = true;
@@ -267,7 +280,9 @@ static int present_run(struct folder_run *r, bool stopped) {
 static int finish(struct folder_run *r, int status) {
     char message[MESSAGE_MAX];
     memcpy(message, r->cx->message, sizeof message);
-    int written = manifest_write(r->cx, r->manifest, &r->grid, r->folder);
+    int written = r->grid.times_apart ? DL_OK : distance_pictures(r->cx, &r->grid, r->folder);
+    if (written == DL_OK)
+        written = manifest_write(r->cx, r->manifest, &r->grid, r->folder);
     if (written == DL_OK)
         written = write_latents(r);
     if (written == DL_OK && (status == DL_OK || status == DL_CANCELLED))
@@ -283,7 +298,12 @@ static int prepare(struct folder_run *r, const dl_options *options, const char *
                    size_t prompt_count) {
     if (!prompt_count)
         return fail(r->cx, DL_USAGE, "PROMPT: none is given");
+    if (r->run->controls)
+        DL_TRY(controls_parse(r->cx, r->run->controls, r->controls));
     DL_TRY(settings_resolve(r->cx, r->model, options, &r->settings));
+    if (r->run->controls && r->settings.control != DL_CONTROL_NONE)
+        return fail(r->cx, DL_USAGE,
+                    "--controls: stand beside an ordinary lens, without --control");
     DL_TRY(grid_init(r->cx, &r->grid, &r->settings, prompts, prompt_count));
     r->grid.times_apart = r->plan->times_apart;
     if (r->plan->shards)
@@ -299,8 +319,8 @@ static int prepare(struct folder_run *r, const dl_options *options, const char *
 static int fill_result(struct folder_run *r, dl_run_result *result, size_t found) {
     result->report = path_join(r->folder, "index.html");
     result->manifest = path_join(r->folder, "manifest.json");
-    result->made = r->made;
-    result->found = found;
+    result->made += r->made;
+    result->found += found;
     return result->report && result->manifest ? DL_OK : fail_memory(r->cx, "result", 0);
 }
 
@@ -309,6 +329,13 @@ static size_t count_made(const struct grid *grid) {
     for (size_t i = 0; i < grid_count(grid); i++)
         n += grid->cells[i].made;
     return n;
+}
+
+/* The controls, and the report once more, with what there is of them. */
+static int run_beside(struct folder_run *r, const dl_options *options, dl_run_result *result) {
+    int status = controls_run(r->cx, r->model, options, r->grid.prompts, r->grid.prompt_count,
+                              r->run, r->folder, r->controls, result);
+    return finish(r, status);
 }
 
 int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
@@ -327,6 +354,7 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
         const size_t found = count_made(&r.grid);
         const struct lens_callbacks callbacks = {
             .skip = is_made,
+            .measured = r.grid.times_apart ? NULL : on_measured,
             .emit = on_picture,
             .user = &r,
             .progress = options->progress,
@@ -336,6 +364,8 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
         };
         status = lens(cx, model, &r.settings, prompts, prompt_count, &callbacks);
         status = finish(&r, status);
+        if (status == DL_OK && run->controls)
+            status = run_beside(&r, options, result);
         if (status == DL_OK || status == DL_CANCELLED) {
             int filled = fill_result(&r, result, found);
             status = status ? status : filled;

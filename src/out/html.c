@@ -350,6 +350,8 @@ static int put_section(struct page *p, size_t prompt) {
         put_viewer(p, prompt, &plot);
     if (!status)
         status = put_table(p, prompt, &plot);
+    if (!status && p->r->prompts[prompt].beside)
+        status = beside_put(p->cx, &p->out, p->r->prompts[prompt].beside);
     if (!status && p->r->prompts[prompt].look)
         status = looks_put(p->cx, &p->out, p->r->prompts[prompt].look);
     buffer_text(&p->out, "</section>\n");

@@ -3,6 +3,7 @@
 #ifndef DLENS_OUT_HTML_H
 #define DLENS_OUT_HTML_H
 
+#include "out/beside.h"
 #include "out/image.h"
 #include "out/looks.h"
 
@@ -19,6 +20,7 @@ struct report_prompt {
     const char *cut;                /* the part that did not fit the encoder; NULL: none */
     const char *sheet;              /* path of its contact sheet relative to the page; NULL: none */
     const struct report_look *look; /* other ways of looking; NULL: none */
+    const struct report_beside *beside; /* distances and controls; NULL: none */
 };
 
 struct report_cell {
@@ -47,7 +49,7 @@ struct report {
     const char *const *settings;     /* key, value, ..., NULL; may be NULL */
     const char *command;             /* to reproduce the run, quoted for a shell; NULL: none */
     bool complete;                   /* false: the page says that pictures are missing */
-    const char *passage; /* what was done to a layer's state: "passed through ..." */
+    const char *passage;             /* what was done to a layer's state: "passed through ..." */
 };
 
 /* Cells may be given as thumbnails of this size: the page embeds none larger. */

@@ -53,6 +53,9 @@ ok skip_each_table test "$(head -1 each/skip-each.csv)" = block,prompt,seed,laye
 ok skip_each_differs sh -c '! grep -q ",0.0000$" each/skip-each.csv'
 ok skip_each_is_skip cmp skip/0-a-dog/seed-0/layer-04.png each/skip-02/0-a-dog/seed-0/layer-04.png
 status skip_each_again 0 "" lens "a dog" -m "$tiny" $fast -l last -o each/skip-03 --skip-layer 3
+status skip_each_controls 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-each --controls norm-none -o each
+ok skip_each_controls_of_whole test -f each/whole/controls.csv -a -f each/whole/controls/norm-none/manifest.json -a ! -e each/skip-01/controls
+status controls_unknown 2 "norm-block" lens "a dog" -m "$tiny" --controls none
 status skip_each_with_skip 2 "--skip-layer" lens "a dog" -m "$tiny" --skip-each --skip-layer 1
 status control 0 "" lens "a dog" -m "$tiny" $fast -l last --control padding -o padding
 status control_unknown 2 "shuffled" lens "a dog" -m "$tiny" --control noise
