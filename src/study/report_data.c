@@ -21,7 +21,11 @@ const char *const signature_names[SIGNATURES] = {"blank", "noise", "incoherent",
 const char *const signature_measures[SIGNATURES] = {
     "the standard deviation of every colour channel is below 2 of 255 levels",
     "neighbouring pixels differ almost as much as distant ones: Geary\xE2\x80\x99s ratio above 0.6 "
-    "(white noise 1, photographs below 0.2)",
+    "(white noise 1, photographs below 0.2); or, averaged to at most 64 blocks a side, more than "
+    "0.4 "
+    "of the luminance\xE2\x80\x99s energy is at a quarter cycle per block and above (white noise "
+    "0.8, "
+    "photographs below 0.25)",
     "the judge recognises nothing: for no question does any answer but \xE2\x80\x9Cnothing "
     "recognisable\xE2\x80\x9D reach a probability of 0.5",
     "what is asked for is not there in the last layer\xE2\x80\x99s picture (score below half)",
