@@ -188,18 +188,14 @@ static int is_control(dl_context *cx, const cJSON *manifest, const struct record
  * found is not shown. */
 static int take_picture(dl_context *cx, const struct record *record, const struct cell *cell,
                         const struct image *last, int edge, struct image *small, double *distance) {
-    char *path = path_join(record->folder, cell->file);
     struct image image = {0};
-    if (!path)
-        return fail_memory(cx, cell->file, 0);
     int status = DL_OK;
-    if (png_read(cx, path, DL_FAILED, &image) == DL_OK) {
+    if (cell_read(cx, record->folder, cell, &image) == DL_OK) {
         if (last->rgb && last->width == image.width && last->height == image.height)
             *distance = image_distance(image.rgb, last->rgb, image.width, image.height);
         status = image_thumbnail(cx, image.rgb, image.width, image.height, edge, small);
     }
     image_free(&image);
-    free(path);
     return status;
 }
 
@@ -208,12 +204,7 @@ static int read_last(dl_context *cx, const struct grid *grid, const char *folder
                      struct image *out) {
     const struct cell *cell =
         &grid->cells[row * grid->layer_count + grid->settings->layer_count - 1];
-    char *path = cell->made ? path_join(folder, cell->file) : NULL;
-    int status = DL_OK;
-    if (cell->made)
-        status = path ? png_read(cx, path, DL_FAILED, out) : fail_memory(cx, cell->file, 0);
-    free(path);
-    return status;
+    return cell->made ? cell_read(cx, folder, cell, out) : DL_OK;
 }
 
 static char *relative_file(const struct variant *v, const char *file) {

@@ -1,9 +1,7 @@
 /* Distances from the last layer; formulas in distance.h. */
 #include "lens/distance.h"
 
-#include "base/file.h"
 #include "lens/manifest.h"
-#include "out/png.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -29,26 +27,22 @@ struct distance conditioning_distance(const float *c, const float *ordinary, siz
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
-static int read_picture(dl_context *cx, const char *folder, const struct cell *cell,
-                        struct image *out) {
-    char *path = path_join(folder, cell->file);
-    int status = path ? png_read(cx, path, DL_FAILED, out) : fail_memory(cx, cell->file, 0);
-    free(path);
-    return status;
-}
-
 /* One prompt and seed: cells (layers), the last of the lens among them. */
 static int measure_row(dl_context *cx, struct cell *cells, size_t count, size_t last,
                        const char *folder) {
     struct image reference = {0};
     if (!cells[last].made)
         return DL_OK;
-    int status = read_picture(cx, folder, &cells[last], &reference);
+    int status = cell_read(cx, folder, &cells[last], &reference);
     for (size_t l = 0; l < count && status == DL_OK; l++) {
         struct image image = {0};
         if (!cells[l].made)
             continue;
-        status = read_picture(cx, folder, &cells[l], &image);
+        if (l == last) {
+            cells[l].distance = 0;
+            continue;
+        }
+        status = cell_read(cx, folder, &cells[l], &image);
         if (status == DL_OK && image.width == reference.width && image.height == reference.height)
             cells[l].distance = image_distance(image.rgb, reference.rgb, image.width, image.height);
         image_free(&image);

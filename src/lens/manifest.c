@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "lens/controls.h"
 #include "out/buffer.h"
+#include "out/png.h"
 #include "store/store.h"
 #include "text/unicode.h"
 
@@ -46,6 +47,13 @@ int grid_layer(const struct grid *grid, size_t layer) {
 
 size_t grid_count(const struct grid *grid) {
     return grid->prompt_count * grid->seed_count * grid->layer_count;
+}
+
+int cell_read(dl_context *cx, const char *folder, const struct cell *cell, struct image *out) {
+    char *path = path_join(folder, cell->file);
+    int status = path ? png_read(cx, path, DL_FAILED, out) : fail_memory(cx, cell->file, 0);
+    free(path);
+    return status;
 }
 
 struct cell *grid_find(struct grid *grid, size_t prompt, uint64_t seed, int layer) {

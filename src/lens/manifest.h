@@ -6,6 +6,7 @@
 #include "lens/distance.h"
 #include "lens/settings.h"
 #include "out/flags.h"
+#include "out/image.h"
 
 struct cJSON;
 
@@ -43,6 +44,8 @@ void grid_free(struct grid *grid);
 struct cell *grid_at(const struct grid *grid, size_t prompt, size_t seed, size_t layer);
 int grid_layer(const struct grid *grid, size_t layer); /* its number; -1: native */
 size_t grid_count(const struct grid *grid);            /* of cells */
+/* The picture of a cell that is made, freed with image_free. DL_FAILED where it cannot be read. */
+int cell_read(dl_context *cx, const char *folder, const struct cell *cell, struct image *out);
 /* The cell of these; quick where seeds are asked for in their order. */
 struct cell *grid_find(struct grid *grid, size_t prompt, uint64_t seed, int layer);
 bool grid_complete(const struct grid *grid); /* all made that are to be made here */

@@ -64,14 +64,11 @@ static int load_thumbnails(struct presentation *p) {
         struct image full = {0};
         if (!g->cells[i].made)
             continue;
-        char *path = path_join(p->folder, g->cells[i].file);
-        int status = path ? png_read(p->cx, path, DL_FAILED, &full)
-                          : fail_memory(p->cx, g->cells[i].file, 0);
+        int status = cell_read(p->cx, p->folder, &g->cells[i], &full);
         if (status == DL_OK)
             status = image_thumbnail(p->cx, full.rgb, full.width, full.height,
                                      thumbnail_side(count), &p->thumbnails[i]);
         image_free(&full);
-        free(path);
         DL_TRY(status);
     }
     return DL_OK;

@@ -1,7 +1,6 @@
 /* Matching and comparing two runs. See compare.h. */
 #include "study/compare.h"
 
-#include "base/file.h"
 #include "out/flags.h"
 #include "out/png.h"
 #include "stats/bootstrap.h"
@@ -193,22 +192,15 @@ static int compare_questions(dl_context *cx, struct runs_compared *c, uint64_t s
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
-static int load(dl_context *cx, const struct study *s, const struct cell *cell, struct image *out) {
-    char *path = path_join(s->record.folder, cell->file);
-    int status = path ? png_read(cx, path, DL_FAILED, out) : fail_memory(cx, cell->file, 0);
-    free(path);
-    return status;
-}
-
 /* Adds the pair of these cells, if both are there. */
 static int compare_pair(dl_context *cx, const struct runs_compared *c, const struct cell *a,
                         const struct cell *b, struct compared_pictures *out) {
     struct image x = {0}, y = {0};
     if (!a->made || !b->made)
         return DL_OK;
-    int status = load(cx, &c->a, a, &x);
+    int status = cell_read(cx, c->a.record.folder, a, &x);
     if (status == DL_OK)
-        status = load(cx, &c->b, b, &y);
+        status = cell_read(cx, c->b.record.folder, b, &y);
     if (status == DL_OK && x.width == y.width && x.height == y.height) {
         const double rms = image_distance(x.rgb, y.rgb, x.width, x.height);
         const double psnr = rms > 0 ? 20 * log10(255 / rms) : INFINITY;

@@ -268,17 +268,15 @@ static int put_strip(dl_context *cx, struct buffer *b, const struct study *s, si
     for (size_t l = 0; l < g->layer_count && status == DL_OK; l++) {
         const struct cell *cell = grid_at(g, prompt, 0, l);
         struct image full = {0}, small = {0};
-        char *path = cell->made ? path_join(s->record.folder, cell->file) : NULL;
-        if (path)
-            status = png_read(cx, path, DL_FAILED, &full);
-        if (path && status == DL_OK)
+        if (cell->made)
+            status = cell_read(cx, s->record.folder, cell, &full);
+        if (full.rgb && status == DL_OK)
             status = image_thumbnail(cx, full.rgb, full.width, full.height, side, &small);
         for (int y = 0; small.rgb && y < small.height; y++)
             memcpy(strip.rgb + 3 * ((size_t)y * (size_t)strip.width + l * (size_t)(side + 2)),
                    small.rgb + 3 * (size_t)y * (size_t)small.width, 3 * (size_t)small.width);
         image_free(&full);
         image_free(&small);
-        free(path);
     }
     if (status == DL_OK) {
         buffer_format(b, "<img width=\"%d\" height=\"%d\" alt=\"layers of one prompt\" src=\"",

@@ -132,12 +132,10 @@ int embeddings_unite(dl_context *cx, const char *folder, struct embeddings *unit
 static int embed_cell(dl_context *cx, const dl_judge *judge, const struct run_folder *folder,
                       size_t cell, struct embeddings *e) {
     struct image image = {0};
-    char *path = path_join(folder->path, folder->grid->cells[cell].file);
-    int status = path ? png_read(cx, path, DL_FAILED, &image) : fail_memory(cx, "file name", 0);
+    int status = cell_read(cx, folder->path, &folder->grid->cells[cell], &image);
     if (status == DL_OK)
         status = judge_pictures(cx, judge, &image, 1, e->image + cell * e->size);
     image_free(&image);
-    free(path);
     return status;
 }
 

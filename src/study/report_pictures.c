@@ -5,7 +5,6 @@
  * fit; where they turn out larger, e shrinks until they do. */
 #include "study/report.h"
 
-#include "base/file.h"
 #include "out/json_writer.h"
 #include "out/png.h"
 
@@ -34,14 +33,11 @@ static int load_thumbnails(struct gallery *g) {
         struct image full = {0};
         if (!grid->cells[i].made)
             continue;
-        char *path = path_join(g->study->record.folder, grid->cells[i].file);
-        int status = path ? png_read(g->cx, path, DL_FAILED, &full)
-                          : fail_memory(g->cx, grid->cells[i].file, 0);
+        int status = cell_read(g->cx, g->study->record.folder, &grid->cells[i], &full);
         if (status == DL_OK)
             status = image_resize(g->cx, full.rgb, full.width, full.height, g->width, g->height,
                                   &g->thumbnails[i]);
         image_free(&full);
-        free(path);
         DL_TRY(status);
     }
     return DL_OK;
