@@ -156,6 +156,15 @@ static void sixteen_bit_floats(void **state) {
 
 /* ---- files --------------------------------------------------------------------------------- */
 
+static void path_name_is_the_last_part(void **state) {
+    (void)state;
+    assert_string_equal(path_name("a/b"), "b");
+    assert_string_equal(path_name("a/b//"), "b//");
+    assert_string_equal(path_name("b"), "b");
+    assert_string_equal(path_name("/"), "");
+    assert_string_equal(path_name(""), "");
+}
+
 static void path_join_puts_one_slash(void **state) {
     (void)state;
     const char *const cases[][3] = {
@@ -520,6 +529,7 @@ int main(void) {
         T(arena_does_what_was_planned),
         T(arena_refuses_absurd_plans),
         T(sixteen_bit_floats),
+        T(path_name_is_the_last_part),
         T(path_join_puts_one_slash),
         T(file_read_is_bounded),
         T(file_map_maps),

@@ -63,11 +63,6 @@ static int read_picture(struct sweep *s, int block, const char *file, struct ima
     return status;
 }
 
-static int number_of(const cJSON *image, const char *key) {
-    const cJSON *number = cJSON_GetObjectItemCaseSensitive(image, key);
-    return cJSON_IsNumber(number) ? number->valueint : 0;
-}
-
 /* One line: a picture of the manifest, with the block left out, beside the whole encoder's. */
 static int compare_picture(struct sweep *s, int block, const cJSON *image) {
     const cJSON *file = cJSON_GetObjectItemCaseSensitive(image, "file");
@@ -83,8 +78,8 @@ static int compare_picture(struct sweep *s, int block, const cJSON *image) {
         /* the seed as its folder has it: a double does not hold every one */
         const char *seed = strstr(file->valuestring, "/seed-");
         seed = seed ? seed + strlen("/seed-") : "";
-        buffer_format(&s->csv, "%d,%d,%.*s,%d,%.4f\n", block, number_of(image, "prompt"),
-                      (int)strcspn(seed, "/"), seed, number_of(image, "layer"),
+        buffer_format(&s->csv, "%d,%d,%.*s,%d,%.4f\n", block, manifest_number(image, "prompt"),
+                      (int)strcspn(seed, "/"), seed, manifest_number(image, "layer"),
                       image_distance(whole.rgb, part.rgb, whole.width, whole.height));
     }
     image_free(&whole);

@@ -24,6 +24,16 @@ char *path_join(const char *dir, const char *name) {
     return path;
 }
 
+const char *path_name(const char *path) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    const char *name = path + end;
+    while (name > path && name[-1] != '/')
+        name--;
+    return name;
+}
+
 bool file_exists(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);

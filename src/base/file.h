@@ -7,6 +7,9 @@
 /* DIR/NAME in fresh memory (free). NULL when memory is short. */
 char *path_join(const char *dir, const char *name);
 
+/* The last part of a path, slashes at its end included: how people know a folder. */
+const char *path_name(const char *path);
+
 bool file_exists(const char *path); /* a regular file (or a link to one) */
 bool dir_exists(const char *path);
 

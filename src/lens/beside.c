@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "lens/record.h"
 #include "lens/run.h"
-#include "out/png.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>

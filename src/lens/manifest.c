@@ -137,6 +137,16 @@ void grid_free(struct grid *grid) {
 
 /* ---- building -------------------------------------------------------------------------------- */
 
+const char *manifest_text(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "?";
+}
+
+int manifest_number(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valueint : 0;
+}
+
 cJSON *json_u64(uint64_t value) {
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, value);

@@ -58,6 +58,10 @@ void grid_shard(struct grid *grid, size_t shard, size_t shards);
  * "prompt" where nothing is left. */
 void slug(char out[48], const char *prompt);
 
+/* A text, or a whole number, of a part of a manifest that was read; "?" or 0 where it lacks it. */
+const char *manifest_text(const struct cJSON *object, const char *key);
+int manifest_number(const struct cJSON *object, const char *key);
+
 /* JSON of what a double or UTF-8 may not hold: a whole number of 64 bits; a text from the command
  * line or the file system, made valid UTF-8. */
 struct cJSON *json_u64(uint64_t value);

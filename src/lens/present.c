@@ -98,28 +98,6 @@ static int make_labels(struct presentation *p) {
     return DL_OK;
 }
 
-/* A text of a part of the manifest; "?" where a manifest of others lacks it. */
-static const char *text_of(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsString(item) ? item->valuestring : "?";
-}
-
-static int number_of(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valueint : 0;
-}
-
-/* The last part of a path: how people know a model. */
-static const char *base_name(const char *path) {
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    const char *name = path + end;
-    while (name > path && name[-1] != '/')
-        name--;
-    return name;
-}
-
 /* ---- contact sheets -------------------------------------------------------------------------- */
 
 static void sheet_name(const struct grid *grid, size_t prompt, char out[32]) {
@@ -143,8 +121,8 @@ static int write_sheet(struct presentation *p, size_t prompt) {
     }
     snprintf(subtitle, sizeof subtitle,
              "Diffusion Lens \xC2\xB7 %s, %d layers \xC2\xB7 %s, %zu steps, guidance %g%s",
-             base_name(text_of(p->model, "path")), number_of(p->model, "layers"), s->sampler,
-             s->steps, s->guidance, norm_notes[s->norm]);
+             path_name(manifest_text(p->model, "path")), manifest_number(p->model, "layers"),
+             s->sampler, s->steps, s->guidance, norm_notes[s->norm]);
     const struct sheet sheet = {
         .title = g->prompts[prompt],
         .subtitle = subtitle,
@@ -206,9 +184,9 @@ static int report_tokens(struct presentation *p, size_t prompt, const cJSON *ent
     size_t i = 0;
     DL_TRY(allocate(p->cx, "tokens", count, sizeof *list, (void **)&list));
     cJSON_ArrayForEach(token, tokens) {
-        const char *piece = text_of(token, "piece");
+        const char *piece = manifest_text(token, "piece");
         const bool framing = (i == 0 || i + 1 == count) && piece[0] == '<';
-        list[i++] = (struct report_token){number_of(token, "id"), piece, framing};
+        list[i++] = (struct report_token){manifest_number(token, "id"), piece, framing};
     }
     sheet_name(p->grid, prompt, sheet);
     *out = (struct report_prompt){p->grid->prompts[prompt],
@@ -289,10 +267,10 @@ static int write_page(struct presentation *p, const struct report_prompt *prompt
     quote_command(cJSON_GetObjectItemCaseSensitive(p->manifest, "command"), &command);
     const struct report report = {
         .version = DLENS_VERSION,
-        .model = base_name(text_of(p->model, "path")),
-        .family = text_of(p->model, "family"),
-        .encoder = text_of(p->model, "encoder"),
-        .encoder_layers = number_of(p->model, "layers"),
+        .model = path_name(manifest_text(p->model, "path")),
+        .family = manifest_text(p->model, "family"),
+        .encoder = manifest_text(p->model, "encoder"),
+        .encoder_layers = manifest_number(p->model, "layers"),
         .prompts = prompts,
         .prompt_count = g->prompt_count,
         .seeds = s->seeds,

@@ -2,7 +2,6 @@
 #include "study/compare.h"
 
 #include "out/flags.h"
-#include "out/png.h"
 #include "stats/bootstrap.h"
 #include "stats/exact.h"
 #include "stats/numbers.h"

@@ -3,7 +3,6 @@
 
 #include "base/file.h"
 #include "base/rng.h"
-#include "out/png.h"
 #include "store/store.h"
 
 #include <math.h>

@@ -10,16 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *text_of(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsString(item) ? item->valuestring : "?";
-}
-
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
-
 /* ---- head ------------------------------------------------------------------------------------ */
 
 static void put_heading(const struct study *s, struct buffer *b) {
@@ -36,7 +26,7 @@ static void put_heading(const struct study *s, struct buffer *b) {
             "rest.</p>\n",
             made, grid_count(g));
     buffer_text(b, "<p class=\"eyebrow\">");
-    buffer_html(b, base_name(text_of(model, "path")));
+    buffer_html(b, path_name(manifest_text(model, "path")));
     buffer_format(b,
                   " \xC2\xB7 %zu prompt%s \xC2\xB7 %zu seed%s \xC2\xB7 %zu of %d layers</p>\n<h1>",
                   g->prompt_count, g->prompt_count == 1 ? "" : "s", g->seed_count,
@@ -111,10 +101,10 @@ static void put_foot(const struct study *s, struct buffer *b) {
                    "<p>The method is the Diffusion Lens of Toker, Orgad, Ventura, Arad and "
                    "Belinkov (2024), <a href=\"https://arxiv.org/abs/2403.05846\">arXiv:2403.05846"
                    "</a>.</p>\n</div>\n<div>\n<h2>Settings</h2>\n<table class=\"settings\">\n");
-    put_setting(b, "model", base_name(text_of(model, "path")));
-    put_setting(b, "weights", text_of(model, "weights"));
-    put_setting(b, "encoder", text_of(model, "encoder"));
-    put_setting(b, "judge", text_of(cJSON_GetObjectItemCaseSensitive(s->facts, "judge"), "path"));
+    put_setting(b, "model", path_name(manifest_text(model, "path")));
+    put_setting(b, "weights", manifest_text(model, "weights"));
+    put_setting(b, "encoder", manifest_text(model, "encoder"));
+    put_setting(b, "judge", manifest_text(cJSON_GetObjectItemCaseSensitive(s->facts, "judge"), "path"));
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         put_option(b, s, keys[i]);
     buffer_text(b, "</table>\n</div>\n</section>\n");
