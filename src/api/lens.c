@@ -84,21 +84,9 @@ int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *op
 /* What plans are made of: a picture without its states. */
 static struct sample_request planned_request(const dl_model *model, const struct settings *s) {
     static const float nothing; /* a plan reads no states */
-    struct sample_request request = {
-        .positive = {&nothing, model->tokens},
-        .negative = {s->guidance > 1 ? &nothing : NULL, model->tokens},
-        .width = s->width,
-        .height = s->height,
-        .steps = s->steps,
-        .sampler = s->sampler,
-        .guidance = s->guidance,
-        .eta = s->eta,
-        .reuse = s->reuse,
-        .own_steps = s->own_steps,
-        .own_sampler = s->own_sampler,
-        .own_guidance = s->own_guidance,
-    };
-    memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
+    struct sample_request request = settings_request(model, s);
+    request.positive.states = &nothing;
+    request.negative.states = s->guidance > 1 ? &nothing : NULL;
     return request;
 }
 

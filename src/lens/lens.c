@@ -177,25 +177,10 @@ static int on_step(void *user, const char *stage, size_t step, size_t steps) {
 /* What all pictures of a run are made from. */
 static struct sample_request request_of(struct run *run) {
     const struct settings *s = run->settings;
-    struct sample_request request = {
-        .negative_prompt = s->negative,
-        .positive = {NULL, run->model->tokens},
-        .negative = {s->guidance > 1 ? run->negative : NULL, run->model->tokens},
-        .noise = s->noise,
-        .width = s->width,
-        .height = s->height,
-        .steps = s->steps,
-        .sampler = s->sampler,
-        .guidance = s->guidance,
-        .eta = s->eta,
-        .reuse = s->reuse,
-        .own_steps = s->own_steps,
-        .own_sampler = s->own_sampler,
-        .own_guidance = s->own_guidance,
-        .shared = &run->shared,
-        .progress = on_step,
-    };
-    memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
+    struct sample_request request = settings_request(run->model, s);
+    request.negative.states = s->guidance > 1 ? run->negative : NULL;
+    request.shared = &run->shared;
+    request.progress = on_step;
     return request;
 }
 

@@ -189,3 +189,24 @@ void settings_free(struct settings *settings) {
     free(settings->seeds);
     memset(settings, 0, sizeof *settings);
 }
+
+struct sample_request settings_request(const dl_model *model, const struct settings *s) {
+    struct sample_request request = {
+        .negative_prompt = s->negative,
+        .positive = {NULL, model->tokens},
+        .negative = {NULL, model->tokens},
+        .noise = s->noise,
+        .width = s->width,
+        .height = s->height,
+        .steps = s->steps,
+        .sampler = s->sampler,
+        .guidance = s->guidance,
+        .eta = s->eta,
+        .reuse = s->reuse,
+        .own_steps = s->own_steps,
+        .own_sampler = s->own_sampler,
+        .own_guidance = s->own_guidance,
+    };
+    memcpy(request.timesteps, s->timesteps, sizeof request.timesteps);
+    return request;
+}

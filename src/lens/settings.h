@@ -39,4 +39,7 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
                      struct settings *out);
 void settings_free(struct settings *settings);
 
+/* The request for a picture with these settings; states, prompt and seed are still to be put in. */
+struct sample_request settings_request(const dl_model *model, const struct settings *settings);
+
 #endif
