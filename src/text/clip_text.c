@@ -207,42 +207,16 @@ static void clip_pooled(dl_context *cx, const struct text_encoder *base, float *
     arena_release(cx, mark);
 }
 
-const struct text_encoder_class clip_text_model = {
-    .name = "CLIPTextModel",
-    .size = sizeof(struct clip_text),
-    .open = clip_open,
-    .forward = clip_forward,
-    .final_norm = clip_final_norm,
-    .pooled = clip_pooled,
-    .attention = clip_attention,
-    .units = clip_units,
-    .block_norm = clip_first_norm,
-    .close = clip_close,
-};
+/* What the classes have in common: all but their names, which is_projected and the configuration go
+ * by. */
+#define CLIP_FUNCTIONS                                                                             \
+    .size = sizeof(struct clip_text), .open = clip_open, .forward = clip_forward,                  \
+    .final_norm = clip_final_norm, .pooled = clip_pooled, .attention = clip_attention,             \
+    .units = clip_units, .block_norm = clip_first_norm, .close = clip_close
 
+const struct text_encoder_class clip_text_model = {.name = "CLIPTextModel", CLIP_FUNCTIONS};
 const struct text_encoder_class clip_text_model_with_projection = {
-    .name = "CLIPTextModelWithProjection",
-    .size = sizeof(struct clip_text),
-    .open = clip_open,
-    .forward = clip_forward,
-    .final_norm = clip_final_norm,
-    .pooled = clip_pooled,
-    .attention = clip_attention,
-    .units = clip_units,
-    .block_norm = clip_first_norm,
-    .close = clip_close,
-};
+    .name = "CLIPTextModelWithProjection", CLIP_FUNCTIONS};
 
 /* The text tower of a whole CLIP model. */
-const struct text_encoder_class clip_model_text = {
-    .name = "CLIPModel",
-    .size = sizeof(struct clip_text),
-    .open = clip_open,
-    .forward = clip_forward,
-    .final_norm = clip_final_norm,
-    .pooled = clip_pooled,
-    .attention = clip_attention,
-    .units = clip_units,
-    .block_norm = clip_first_norm,
-    .close = clip_close,
-};
+const struct text_encoder_class clip_model_text = {.name = "CLIPModel", CLIP_FUNCTIONS};

@@ -189,14 +189,10 @@ static void mask_bias(dl_context *cx, float *bias, const unsigned char *mask, si
 
 /* ---- forward ------------------------------------------------------------------------------- */
 
-/* x (M,D) += Wo attention(rms(x)) */
-static void self_attention(dl_context *cx, const struct t5_encoder *e, const struct t5_block *w,
-                           float *x, const float *bias, const float *key_bias, size_t B, size_t T) {
-    size_t D = e->base.hidden_size, M = B * T, inner = e->heads * e->head_dim;
-    size_t mark = arena_mark(cx);
-    float *n = floats(cx, M * D), *q = floats(cx, M * inner);
-    float *k = floats(cx, M * inner), *v = floats(cx, M * inner), *a = floats(cx, M * inner);
-    struct attention_shape shape = {.batch = B,
+/* Scores are not scaled: T5's weights are. */
+static struct attention_shape shape_of(const struct t5_encoder *e, const float *bias,
+                                       const float *key_bias, size_t B, size_t T) {
+    return (struct attention_shape){.batch = B,
                                     .heads = e->heads,
                                     .queries = T,
                                     .keys = T,
@@ -204,6 +200,16 @@ static void self_attention(dl_context *cx, const struct t5_encoder *e, const str
                                     .scale = 1.0f,
                                     .bias = bias,
                                     .key_bias = key_bias};
+}
+
+/* x (M,D) += Wo attention(rms(x)) */
+static void self_attention(dl_context *cx, const struct t5_encoder *e, const struct t5_block *w,
+                           float *x, const float *bias, const float *key_bias, size_t B, size_t T) {
+    size_t D = e->base.hidden_size, M = B * T, inner = e->heads * e->head_dim;
+    size_t mark = arena_mark(cx);
+    float *n = floats(cx, M * D), *q = floats(cx, M * inner);
+    float *k = floats(cx, M * inner), *v = floats(cx, M * inner), *a = floats(cx, M * inner);
+    const struct attention_shape shape = shape_of(e, bias, key_bias, B, T);
     op_rms_norm(cx, n, x, w->norm1, M, D, e->eps);
     linear(cx, q, n, &w->query, M);
     linear(cx, k, n, &w->key, M);
@@ -335,14 +341,7 @@ static void t5_attention(dl_context *cx, const struct text_encoder *base, size_t
     const size_t mark = arena_mark(cx);
     float *bias = floats(cx, e->heads * T * T), *key_bias = floats(cx, M);
     float *n = floats(cx, M * D), *q = floats(cx, M * inner), *k = floats(cx, M * inner);
-    const struct attention_shape shape = {.batch = B,
-                                          .heads = e->heads,
-                                          .queries = T,
-                                          .keys = T,
-                                          .head_dim = e->head_dim,
-                                          .scale = 1.0f,
-                                          .bias = bias,
-                                          .key_bias = key_bias};
+    const struct attention_shape shape = shape_of(e, bias, key_bias, B, T);
     position_bias(cx, e, bias, T);
     mask_bias(cx, key_bias, mask, M);
     op_rms_norm(cx, n, x, w->norm1, M, D, e->eps);
