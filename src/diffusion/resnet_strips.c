@@ -9,6 +9,8 @@
  * Each is kept in a window of rows that slides down the picture. */
 #include "diffusion/resnet_strips.h"
 
+#include "base/size.h"
+
 #include <string.h>
 
 /* Pixels that make a strip worth the packing of weights for it. */
@@ -37,10 +39,6 @@ struct strips {
     struct window u;     /* of act(norm1(u)) */
     struct window h;     /* of act(norm2(h)), or h */
 };
-
-static size_t min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
 
 static size_t strip_height(size_t H, size_t W) {
     const size_t strips = (STRIP_PIXELS + CONV_STRIP * W - 1) / (CONV_STRIP * W);

@@ -44,14 +44,6 @@ struct scratch {
     const float **at; /* (key_tile) where keys lie */
 };
 
-static size_t ceil_div(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
-static size_t min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /* ---- packing --------------------------------------------------------------------------------- */
 
 /* Queries [first, last) of head a of item b to panels, times scale; missing queries of the last
@@ -150,7 +142,9 @@ static void store(const struct task *t, struct scratch *s, size_t b, size_t a, s
     }
 }
 
-static void run_task(const struct task *t, struct scratch *s, size_t index) {
+static void run_task(const void *of, void *scratch, size_t index) {
+    const struct task *t = of;
+    struct scratch *s = scratch;
     size_t n = t->kernels->columns, blocks = ceil_div(t->s->queries, t->query_block);
     size_t first = index % blocks * t->query_block, head = index / blocks;
     size_t last = min(first + t->query_block, t->s->queries), panels = ceil_div(last - first, n);
@@ -183,7 +177,9 @@ static size_t head_chunk(size_t d, size_t per_lane) {
     return ceil_div(lane_count, ceil_div(lane_count, BLOCK_K)) * per_lane;
 }
 
-static void take_scratch(dl_context *cx, const struct task *t, struct scratch *s) {
+static void take_scratch(dl_context *cx, const void *of, void *scratch) {
+    const struct task *t = of;
+    struct scratch *s = scratch;
     size_t n = t->kernels->columns, d = t->s->head_dim;
     size_t panels = ceil_div(t->query_block, n);
     s->columns = t->format->right_columns ? floats(cx, d * n) : NULL;
@@ -202,29 +198,17 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
                   const struct attention_shape *s) {
     double work =
         2.0 * (double)(s->batch * s->heads * s->head_dim) * (double)s->queries * (double)s->keys;
-    size_t mark = arena_mark(cx), threads = (size_t)threads_for(cx, work);
     struct task t = {cx->kernels, products_of(cx), s, out, q, k, v, 0, 0, 0};
     t.query_block = min(query_block(s->head_dim, t.format->per_lane), s->queries);
     /* even tiles and chunks, by numbers of keys and channels alone: the order of sums is fixed */
     t.key_tile = ceil_div(s->keys, ceil_div(s->keys, KEY_TILE));
     t.head_chunk = head_chunk(s->head_dim, t.format->per_lane);
-    size_t tasks = s->batch * s->heads * ceil_div(s->queries, t.query_block);
-    if (threads > tasks)
-        threads = tasks;
-    struct scratch *scratch = arena_bytes(cx, threads * sizeof *scratch);
-    for (size_t i = 0; i < threads; i++) {
-        struct scratch one;
-        take_scratch(cx, &t, &one);
-        if (!planning(cx))
-            scratch[i] = one;
-    }
     op_note(cx, &(struct op_call){.kind = OP_ATTENTION, .attention = *s});
-    if (planning(cx))
-        cx->arena.work += work;
-    else {
-#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
-        for (size_t i = 0; i < tasks; i++)
-            run_task(&t, &scratch[thread_index()], i);
-    }
-    arena_release(cx, mark);
+    run_tasks(
+        cx, &(struct task_loop){.job = &t,
+                                .tasks = s->batch * s->heads * ceil_div(s->queries, t.query_block),
+                                .work = work,
+                                .scratch_size = sizeof(struct scratch),
+                                .take = take_scratch,
+                                .run = run_task});
 }

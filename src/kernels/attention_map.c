@@ -6,6 +6,7 @@
  * the compiler may widen it without changing the order of a sum.
  *
  * B batch   Tq queries   Tk keys   h heads of d channels */
+#include "base/size.h"
 #include "kernels/ops.h"
 #include "kernels/threads.h"
 
@@ -20,6 +21,12 @@ struct task {
     float *p;
     const float *q, *k;
     size_t kept, blocks; /* blocks of queries */
+};
+
+/* What one thread needs. */
+struct scratch {
+    float *keys; /* (d,Tk) */
+    float *row;  /* (Tk) */
 };
 
 /* keys (d,Tk) = scale k of head a */
@@ -64,39 +71,39 @@ static void softmax(float *row, size_t n) {
 }
 
 /* All heads of one block of queries, one after another. */
-static void run_task(const struct task *t, float *keys, float *row, size_t index) {
+static void run_task(const void *of, void *own, size_t index) {
+    const struct task *t = of;
+    const struct scratch *room = own;
     const struct attention_shape *s = t->s;
     const size_t b = index / t->blocks, first = index % t->blocks * QUERY_BLOCK;
-    const size_t last = first + QUERY_BLOCK < s->queries ? first + QUERY_BLOCK : s->queries;
+    const size_t last = min(first + QUERY_BLOCK, s->queries);
     for (size_t a = 0; a < s->heads; a++) {
-        pack_keys(t, keys, b, a);
+        pack_keys(t, room->keys, b, a);
         for (size_t i = first; i < last; i++) {
             float *p = t->p + ((b * s->heads + a) * s->queries + i) * t->kept;
-            score(t, row, keys, b, a, i);
-            softmax(row, s->keys);
-            memcpy(p, row, t->kept * sizeof *p);
+            score(t, room->row, room->keys, b, a, i);
+            softmax(room->row, s->keys);
+            memcpy(p, room->row, t->kept * sizeof *p);
         }
     }
 }
 
+static void take_scratch(dl_context *cx, const void *of, void *scratch) {
+    const struct attention_shape *s = ((const struct task *)of)->s;
+    struct scratch *room = scratch;
+    room->keys = floats(cx, s->head_dim * s->keys);
+    room->row = floats(cx, s->keys);
+}
+
 void op_attention_map(dl_context *cx, float *p, const float *q, const float *k,
                       const struct attention_shape *s, size_t kept) {
-    const double work =
-        (double)(s->batch * s->heads * s->head_dim) * (double)s->queries * (double)s->keys;
-    const size_t mark = arena_mark(cx), blocks = (s->queries + QUERY_BLOCK - 1) / QUERY_BLOCK;
-    const size_t tasks = s->batch * blocks, own = (s->head_dim + 1) * s->keys;
+    const size_t blocks = ceil_div(s->queries, QUERY_BLOCK);
     const struct task t = {s, p, q, k, kept, blocks};
-    size_t threads = (size_t)threads_for(cx, work);
-    threads = threads > tasks ? tasks : threads;
-    float *scratch = floats(cx, threads * own); /* (threads, d+1, Tk) */
-    if (planning(cx)) {
-        cx->arena.work += work;
-    } else {
-#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
-        for (size_t i = 0; i < tasks; i++) {
-            float *keys = scratch + thread_index() * own;
-            run_task(&t, keys, keys + s->head_dim * s->keys, i);
-        }
-    }
-    arena_release(cx, mark);
+    run_tasks(cx, &(struct task_loop){.job = &t,
+                                      .tasks = s->batch * blocks,
+                                      .work = (double)(s->batch * s->heads * s->head_dim) *
+                                              (double)s->queries * (double)s->keys,
+                                      .scratch_size = sizeof(struct scratch),
+                                      .take = take_scratch,
+                                      .run = run_task});
 }

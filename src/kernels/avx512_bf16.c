@@ -12,10 +12,6 @@
 
 enum { COLUMNS = 2 * LANES, PAIRS = 2 * LANES /* numbers of a vector of lanes */ };
 
-static inline size_t min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /* The first n numbers at p, zeros for the rest; n may be 0 or more than there are lanes. */
 static inline vec load_n(const float *p, size_t n) {
     return n < LANES ? v_load_fill(p, n, 0.0f) : v_load(p);

@@ -62,18 +62,6 @@ struct job {
     struct blocking grid;
 };
 
-static size_t ceil_div(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
-static size_t round_up(size_t a, size_t b) {
-    return ceil_div(a, b) * b;
-}
-
-static size_t min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /* ---- the grid -------------------------------------------------------------------------------- */
 
 /* Time of a grid in units of one column vector times one K: rounds of blocks, each the product
@@ -117,11 +105,6 @@ static struct blocking choose_blocking(const struct product *p, const struct ker
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* Whether weights are read as they lie; others are widened, or moved, row by row. */
-static bool in_place(const struct tensor *w) {
-    return w->dtype == DTYPE_F32 && tensor_is_aligned(w);
-}
-
 /* Whether the rows of a matrix's weights are lanes of the operands as they lie. */
 static bool holds_lanes(const struct job *job) {
     const struct tensor *w = job->p->weight;
@@ -163,7 +146,7 @@ static void pack_panel(const struct job *job, const struct scratch *s, float *pa
                       count, K / 2);
         return;
     }
-    if (in_place(w)) {
+    if (weights_in_place(w)) {
         rows = (const float *)w->data + from;
         ld = stride;
     } else
@@ -237,7 +220,9 @@ static void multiply_step(const struct job *job, const struct scratch *s, const 
     }
 }
 
-static void multiply_block(const struct job *job, const struct scratch *s, size_t index) {
+static void multiply_block(const void *of, void *scratch, size_t index) {
+    const struct job *job = of;
+    const struct scratch *s = scratch;
     const struct product *p = job->p;
     const struct blocking *g = &job->grid;
     const size_t columns = job->kernels->columns, panels = ceil_div(p->N, columns);
@@ -257,7 +242,9 @@ static void multiply_block(const struct job *job, const struct scratch *s, size_
 
 /* ---- whole ----------------------------------------------------------------------------------- */
 
-static void take_scratch(dl_context *cx, const struct job *job, struct scratch *s) {
+static void take_scratch(dl_context *cx, const void *of, void *scratch) {
+    const struct job *job = of;
+    struct scratch *s = scratch;
     const struct product *p = job->p;
     const struct blocking *g = &job->grid;
     const size_t columns = job->kernels->columns, n = min(g->chunk, p->C);
@@ -265,7 +252,7 @@ static void take_scratch(dl_context *cx, const struct job *job, struct scratch *
     s->at = arena_bytes(cx, g->rows * p->taps * sizeof *s->at);
     s->left = floats(cx, job->format->group * job->format->rows * LEFT_STRIDE);
     s->right = floats(cx, p->taps * lanes_of(job->format, n) * g->columns);
-    s->wide = in_place(p->weight) ? NULL : floats(cx, n * p->taps * columns);
+    s->wide = weights_in_place(p->weight) ? NULL : floats(cx, n * p->taps * columns);
     s->window = window ? floats(cx, n * p->taps * columns) : NULL;
     s->sum = floats(cx, g->rows * g->columns);
 }
@@ -274,27 +261,14 @@ void multiply(dl_context *cx, const struct product *p) {
     if (p->M == 0 || p->N == 0)
         return;
     double work = (double)p->M * (double)p->N * (double)(p->C * p->taps);
-    size_t mark = arena_mark(cx), threads = (size_t)threads_for(cx, work);
     struct job job = {.p = p, .kernels = cx->kernels, .format = products_of(cx)};
-    job.grid = choose_blocking(p, cx->kernels, job.format->per_lane, threads);
-    size_t blocks = job.grid.row_blocks * job.grid.column_blocks;
-    if (threads > blocks)
-        threads = blocks;
-    struct scratch *scratch = arena_bytes(cx, threads * sizeof *scratch);
-    for (size_t t = 0; t < threads; t++) {
-        struct scratch s;
-        take_scratch(cx, &job, &s);
-        if (!planning(cx))
-            scratch[t] = s;
-    }
-    if (planning(cx))
-        cx->arena.work += work;
-    else {
-#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
-        for (size_t i = 0; i < blocks; i++)
-            multiply_block(&job, &scratch[thread_index()], i);
-    }
-    arena_release(cx, mark);
+    job.grid = choose_blocking(p, cx->kernels, job.format->per_lane, (size_t)threads_for(cx, work));
+    run_tasks(cx, &(struct task_loop){.job = &job,
+                                      .tasks = job.grid.row_blocks * job.grid.column_blocks,
+                                      .work = work,
+                                      .scratch_size = sizeof(struct scratch),
+                                      .take = take_scratch,
+                                      .run = multiply_block});
 }
 
 /* Row m of a matrix. */

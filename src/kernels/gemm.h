@@ -19,4 +19,9 @@ struct product {
 
 void multiply(dl_context *cx, const struct product *p);
 
+/* Whether weights are read as they lie; others are widened, or moved, row by row. */
+static inline bool weights_in_place(const struct tensor *w) {
+    return w->dtype == DTYPE_F32 && tensor_is_aligned(w);
+}
+
 #endif

@@ -13,6 +13,7 @@
 #ifndef DLENS_KERNELS_KERNELS_H
 #define DLENS_KERNELS_KERNELS_H
 
+#include "base/size.h"
 #include "base/tensor.h"
 #include "kernels/ops.h"
 

@@ -1,4 +1,5 @@
-/* Threads: how many are worth waking, and which one of the running parallel loop this is. */
+/* Threads: how many are worth waking, which one of the running parallel loop this is, and the loop
+ * that products and attention are. */
 #ifndef DLENS_KERNELS_THREADS_H
 #define DLENS_KERNELS_THREADS_H
 
@@ -28,5 +29,18 @@ static inline int threads_for(const dl_context *cx, double work) {
 static inline int threads_for_elements(const dl_context *cx, size_t n) {
     return threads_for(cx, (double)n * ELEMENT);
 }
+
+/* Tasks that do not depend on each other, each the work of one thread from beginning to end. */
+struct task_loop {
+    const void *job; /* what they have in common */
+    size_t tasks;
+    double work;         /* of all */
+    size_t scratch_size; /* of the struct of what one thread needs, at most that of 24 pointers */
+    void (*take)(dl_context *cx, const void *job, void *scratch); /* fills it in from the arena */
+    void (*run)(const void *job, void *scratch, size_t index);
+};
+
+/* Runs them, on as many threads as are worth waking; in plan mode counts memory and work. */
+void run_tasks(dl_context *cx, const struct task_loop *loop);
 
 #endif

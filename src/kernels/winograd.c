@@ -27,6 +27,7 @@
  * B batch   C channels in   N channels out   tiles of 4x4 outputs, those at the rim cut off */
 #include "kernels/winograd.h"
 
+#include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "kernels/threads.h"
 
@@ -79,14 +80,6 @@ struct scratch {
 struct block {
     size_t first, tiles, column, last;
 };
-
-static size_t ceil_div(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
-static size_t min(size_t a, size_t b) {
-    return a < b ? a : b;
-}
 
 /* The least odd number of cache lines for n floats, in floats. */
 static size_t odd_lines(size_t n) {
@@ -229,7 +222,9 @@ static void multiply_positions(const struct job *job, const struct scratch *s, s
     }
 }
 
-static void run_block(const struct job *job, const struct scratch *s, size_t index) {
+static void run_block(const void *of, void *scratch, size_t index) {
+    const struct job *job = of;
+    const struct scratch *s = scratch;
     const struct winograd *p = job->p;
     const struct grid *g = &job->grid;
     const size_t columns = job->kernels->columns, panels = ceil_div(p->N, columns);
@@ -252,38 +247,28 @@ static void run_block(const struct job *job, const struct scratch *s, size_t ind
 
 /* ---- whole ----------------------------------------------------------------------------------- */
 
-static void take_scratch(dl_context *cx, const struct job *job, struct scratch *s) {
+static void take_scratch(dl_context *cx, const void *of, void *scratch) {
+    const struct job *job = of;
+    struct scratch *s = scratch;
     const struct winograd *p = job->p;
     const struct grid *g = &job->grid;
     size_t columns = cx->kernels->columns, weights = g->step * columns;
-    bool in_place = p->weight->dtype == DTYPE_F32 && tensor_is_aligned(p->weight);
     s->V = floats(cx, ceil_div(g->steps * WINOGRAD_POSITIONS, g->slots) * g->V_stride);
     s->raw = floats(cx, weights * TAPS);
-    s->wide = in_place ? NULL : floats(cx, weights * TAPS);
+    s->wide = weights_in_place(p->weight) ? NULL : floats(cx, weights * TAPS);
     s->U = floats(cx, WINOGRAD_POSITIONS * g->U_stride);
     s->M = floats(cx, WINOGRAD_POSITIONS * g->M_stride);
 }
 
 void winograd(dl_context *cx, const struct winograd *p) {
+    double tiles = (double)(p->B * ceil_div(p->out_H, SIDE) * ceil_div(p->out_W, SIDE));
+    double work = WINOGRAD_POSITIONS * tiles * (double)p->N * (double)p->C;
     struct job job = {.p = p, .kernels = cx->kernels, .format = products_of(cx)};
-    job.grid = choose_grid(p, job.kernels, job.format, (size_t)cx->threads);
-    const struct grid *g = &job.grid;
-    double work = WINOGRAD_POSITIONS * (double)g->tiles * (double)p->N * (double)p->C;
-    size_t mark = arena_mark(cx), blocks = g->tile_blocks * g->column_blocks;
-    size_t threads = min((size_t)threads_for(cx, work), blocks);
-    struct scratch *scratch = arena_bytes(cx, threads * sizeof *scratch);
-    for (size_t t = 0; t < threads; t++) {
-        struct scratch s;
-        take_scratch(cx, &job, &s);
-        if (!planning(cx))
-            scratch[t] = s;
-    }
-    if (planning(cx))
-        cx->arena.work += work;
-    else {
-#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
-        for (size_t i = 0; i < blocks; i++)
-            run_block(&job, &scratch[thread_index()], i);
-    }
-    arena_release(cx, mark);
+    job.grid = choose_grid(p, job.kernels, job.format, (size_t)threads_for(cx, work));
+    run_tasks(cx, &(struct task_loop){.job = &job,
+                                      .tasks = job.grid.tile_blocks * job.grid.column_blocks,
+                                      .work = work,
+                                      .scratch_size = sizeof(struct scratch),
+                                      .take = take_scratch,
+                                      .run = run_block});
 }
