@@ -117,6 +117,12 @@ static int print_buffer(dl_context *cx, const struct buffer *b) {
     return flush_output(cx);
 }
 
+/* A whole result as text or as one line of JSON. */
+static int print_result(const struct invocation *call, struct buffer *b) {
+    buffer_text(b, call->options->json ? "\n" : "");
+    return print_buffer(call->cx, b);
+}
+
 /* One file's statistics, appended to b. */
 static int summarise_file(const struct invocation *call, const char *path, size_t index,
                           uint64_t seed, struct buffer *b) {
@@ -188,8 +194,7 @@ static int order_files(const struct invocation *call, const struct files *files)
                                files->count - files->annotations, &order);
     if (status == DL_OK) {
         (call->options->json ? order_json : order_print)(&b, &order);
-        buffer_text(&b, call->options->json ? "\n" : "");
-        status = print_buffer(call->cx, &b);
+        status = print_result(call, &b);
     }
     order_free(&order);
     buffer_free(&b);
@@ -214,8 +219,7 @@ static int compare_files(const struct invocation *call, const struct files *file
                                 files->count - files->annotations, files->seed, &comparison);
     if (status == DL_OK) {
         (call->options->json ? comparison_json : comparison_print)(&b, &comparison);
-        buffer_text(&b, call->options->json ? "\n" : "");
-        status = print_buffer(call->cx, &b);
+        status = print_result(call, &b);
     }
     comparison_free(&comparison);
     buffer_free(&b);

@@ -37,3 +37,16 @@ void write_json_string(struct buffer *b, const char *text) {
     }
     buffer_text(b, "\"");
 }
+
+void write_json_member(struct buffer *b, const char *key, double value) {
+    buffer_format(b, ",\"%s\":", key);
+    write_json_number(b, value);
+}
+
+void write_json_pair(struct buffer *b, const char *key, double first, double second) {
+    buffer_format(b, ",\"%s\":[", key);
+    write_json_number(b, first);
+    buffer_text(b, ",");
+    write_json_number(b, second);
+    buffer_text(b, "]");
+}

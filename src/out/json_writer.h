@@ -15,4 +15,8 @@ void write_json_number(struct buffer *b, double value);
 /* In quotes; invalid UTF-8 becomes U+FFFD. */
 void write_json_string(struct buffer *b, const char *text);
 
+/* A further member of an object: ,"key":value and ,"key":[first,second]. */
+void write_json_member(struct buffer *b, const char *key, double value);
+void write_json_pair(struct buffer *b, const char *key, double first, double second);
+
 #endif

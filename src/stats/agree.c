@@ -175,22 +175,13 @@ void agreement_print(struct buffer *b, const struct agreement *g) {
     }
 }
 
-static void put_interval_json(struct buffer *b, const char *key, double value, double low,
-                              double high) {
-    buffer_format(b, ",\"%s\":", key);
-    write_json_number(b, value);
-    buffer_format(b, ",\"%s_ci95\":[", key);
-    write_json_number(b, low);
-    buffer_text(b, ",");
-    write_json_number(b, high);
-    buffer_text(b, "]");
-}
-
 static void put_layer_json(struct buffer *b, const struct layer_agreement *l) {
     buffer_format(b, "\"n\":%zu,\"both\":%zu,\"only_a\":%zu,\"only_b\":%zu", l->n, l->both,
                   l->only_a, l->only_b);
-    put_interval_json(b, "agreement", l->agreement, l->agreement_low, l->agreement_high);
-    put_interval_json(b, "kappa", l->kappa, l->kappa_low, l->kappa_high);
+    write_json_member(b, "agreement", l->agreement);
+    write_json_pair(b, "agreement_ci95", l->agreement_low, l->agreement_high);
+    write_json_member(b, "kappa", l->kappa);
+    write_json_pair(b, "kappa_ci95", l->kappa_low, l->kappa_high);
     buffer_text(b, "}");
 }
 

@@ -31,6 +31,7 @@ enum comparison_kind {
 
 /* Which rows count. */
 enum rows_counted { ROWS_EMERGED, ROWS_ALL, ROWS_COUNTED_KINDS };
+extern const char *const rows_names[]; /* "emerged", "all" */
 
 /* Two samples of prompts; everything is b against a: above 0 means that b emerges later. */
 struct contrast {

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-static const char *const rows_names[ROWS_COUNTED_KINDS] = {"emerged", "all"};
+const char *const rows_names[ROWS_COUNTED_KINDS] = {"emerged", "all"};
 
 /* ---- text --------------------------------------------------------------------------------- */
 
@@ -72,19 +72,6 @@ void comparison_print(struct buffer *b, const struct comparison *c) {
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
-static void put_number(struct buffer *b, const char *key, double value) {
-    buffer_format(b, ",\"%s\":", key);
-    write_json_number(b, value);
-}
-
-static void put_two(struct buffer *b, const char *key, double first, double second) {
-    buffer_format(b, ",\"%s\":[", key);
-    write_json_number(b, first);
-    buffer_text(b, ",");
-    write_json_number(b, second);
-    buffer_text(b, "]");
-}
-
 static void put_contrast_json(struct buffer *b, const struct contrast *c) {
     buffer_text(b, "{");
     if (c->file) {
@@ -100,15 +87,15 @@ static void put_contrast_json(struct buffer *b, const struct contrast *c) {
                   c->paired ? "true" : "false", c->n_a, c->n_b);
     buffer_format(b, ",\"complete\":[%zu,%zu],\"never\":[%zu,%zu]", c->complete_a, c->complete_b,
                   c->never_a, c->never_b);
-    put_two(b, "mean", c->mean_a, c->mean_b);
-    put_number(b, "difference", c->difference);
-    put_two(b, "ci95", c->low, c->high);
+    write_json_pair(b, "mean", c->mean_a, c->mean_b);
+    write_json_member(b, "difference", c->difference);
+    write_json_pair(b, "ci95", c->low, c->high);
     buffer_format(b, ",\"test\":\"%s\",\"exact\":%s", c->paired ? "wilcoxon" : "mann-whitney",
                   c->test.exact ? "true" : "false");
-    put_number(b, "statistic", c->test.statistic);
-    put_number(b, "effect", c->test.effect);
-    put_number(b, "p", c->test.p);
-    put_number(b, "p_holm", c->p_holm);
+    write_json_member(b, "statistic", c->test.statistic);
+    write_json_member(b, "effect", c->test.effect);
+    write_json_member(b, "p", c->test.p);
+    write_json_member(b, "p_holm", c->p_holm);
     buffer_text(b, "}");
 }
 
@@ -116,9 +103,9 @@ static void put_correlation_json(struct buffer *b, const struct correlation *c) 
     buffer_text(b, "{\"property\":");
     write_json_string(b, c->property);
     buffer_format(b, ",\"rows\":\"%s\",\"prompts\":%zu", rows_names[c->rows], c->n);
-    put_number(b, "rho", c->test.statistic);
-    put_two(b, "ci95", c->test.low, c->test.high);
-    put_number(b, "p", c->test.p);
+    write_json_member(b, "rho", c->test.statistic);
+    write_json_pair(b, "ci95", c->test.low, c->test.high);
+    write_json_member(b, "p", c->test.p);
     buffer_text(b, "}");
 }
 

@@ -67,19 +67,14 @@ void order_print(struct buffer *b, const struct order *o) {
 /* ---- JSON --------------------------------------------------------------------------------- */
 
 static void put_ps_json(struct buffer *b, double p, double p_holm) {
-    buffer_text(b, ",\"p\":");
-    write_json_number(b, p);
-    buffer_text(b, ",\"p_holm\":");
-    write_json_number(b, p_holm);
+    write_json_member(b, "p", p);
+    write_json_member(b, "p_holm", p_holm);
     buffer_text(b, "}");
 }
 
 static void put_rule_json(struct buffer *b, const char *key, const struct rule_count *r) {
-    buffer_format(b, ",\"%s\":{\"k\":%zu,\"n\":%zu,\"ci95\":[", key, r->k, r->n);
-    write_json_number(b, r->low);
-    buffer_text(b, ",");
-    write_json_number(b, r->high);
-    buffer_text(b, "]");
+    buffer_format(b, ",\"%s\":{\"k\":%zu,\"n\":%zu", key, r->k, r->n);
+    write_json_pair(b, "ci95", r->low, r->high);
     put_ps_json(b, r->p, r->p_holm);
 }
 

@@ -49,13 +49,10 @@ void summary_print(struct buffer *b, const struct summary *s) {
 /* ---- JSON --------------------------------------------------------------------------------- */
 
 static void put_layer_json(struct buffer *b, const struct layer_summary *s) {
-    buffer_format(b, "{\"layer\":%d,\"n\":%zu,\"mean\":", s->layer, s->n);
-    write_json_number(b, s->mean);
-    buffer_text(b, ",\"ci95\":[");
-    write_json_number(b, s->low);
-    buffer_text(b, ",");
-    write_json_number(b, s->high);
-    buffer_text(b, "]}");
+    buffer_format(b, "{\"layer\":%d,\"n\":%zu", s->layer, s->n);
+    write_json_member(b, "mean", s->mean);
+    write_json_pair(b, "ci95", s->low, s->high);
+    buffer_text(b, "}");
 }
 
 void summary_json(struct buffer *b, const struct summary *s) {

@@ -15,12 +15,6 @@
 
 enum { NAME_SIZE = 160, STRIPS_MAX = 40, SIDE_MAX = 72, SIDE_MIN = 16, EMBED_BYTES = 6 << 20 };
 
-static void cell_number(struct buffer *b, double value, int decimals) {
-    buffer_text(b, "<td>");
-    put_fixed(b, value, decimals);
-    buffer_text(b, "</td>");
-}
-
 static void cell_interval(struct buffer *b, double value, double low, double high) {
     buffer_text(b, "<td>");
     put_fixed(b, value, 3);

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-static const char *const rows_names[ROWS_COUNTED_KINDS] = {"emerged", "all"};
-
 /* A number in a column of this width. */
 static void put_column(struct buffer *b, double value, int decimals, int width) {
     struct buffer text = {0};
@@ -77,29 +75,16 @@ void compare_print(struct buffer *b, const struct runs_compared *c) {
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static void put_key(struct buffer *b, const char *key, double value) {
-    buffer_format(b, ",\"%s\":", key);
-    write_json_number(b, value);
-}
-
-static void put_interval(struct buffer *b, double low, double high) {
-    buffer_text(b, ",\"ci95\":[");
-    write_json_number(b, low);
-    buffer_text(b, ",");
-    write_json_number(b, high);
-    buffer_text(b, "]");
-}
-
 static void put_emergence(struct buffer *b, const struct compared_emergence *e, const char *rows) {
     buffer_format(b, "{\"rows\":\"%s\",\"n\":%zu", rows, e->n);
-    put_key(b, "a", e->a);
-    put_key(b, "b", e->b);
-    put_key(b, "difference", e->difference);
-    put_interval(b, e->low, e->high);
-    put_key(b, "wilcoxon", e->test.statistic);
-    put_key(b, "effect", e->test.effect);
-    put_key(b, "p", e->test.p);
-    put_key(b, "p_holm", e->p_holm);
+    write_json_member(b, "a", e->a);
+    write_json_member(b, "b", e->b);
+    write_json_member(b, "difference", e->difference);
+    write_json_pair(b, "ci95", e->low, e->high);
+    write_json_member(b, "wilcoxon", e->test.statistic);
+    write_json_member(b, "effect", e->test.effect);
+    write_json_member(b, "p", e->test.p);
+    write_json_member(b, "p_holm", e->p_holm);
     buffer_text(b, "}");
 }
 
@@ -111,12 +96,12 @@ static void put_question(struct buffer *b, const struct compared_question *q) {
     for (size_t i = 0; i < q->layers; i++) {
         const struct compared_layer *l = &q->layer[i];
         buffer_format(b, "%s{\"layer\":%d", i ? "," : "", l->layer);
-        put_key(b, "relative", l->relative);
+        write_json_member(b, "relative", l->relative);
         buffer_format(b, ",\"n\":%zu", l->n);
-        put_key(b, "a", l->a);
-        put_key(b, "b", l->b);
-        put_key(b, "difference", l->difference);
-        put_interval(b, l->low, l->high);
+        write_json_member(b, "a", l->a);
+        write_json_member(b, "b", l->b);
+        write_json_member(b, "difference", l->difference);
+        write_json_pair(b, "ci95", l->low, l->high);
         buffer_text(b, "}");
     }
     buffer_text(b, "],\"emergence\":[");
@@ -142,8 +127,8 @@ void compare_json(struct buffer *b, const struct runs_compared *c) {
         const struct compared_pictures *p = &c->pictures[i];
         buffer_format(b, "%s{\"layer_a\":%d,\"layer_b\":%d,\"n\":%zu,\"identical\":%zu",
                       i ? "," : "", p->layer_a, p->layer_b, p->n, p->identical);
-        put_key(b, "psnr", p->psnr);
-        put_key(b, "least", p->least); /* null where all are identical */
+        write_json_member(b, "psnr", p->psnr);
+        write_json_member(b, "least", p->least); /* null where all are identical */
         buffer_text(b, "}");
     }
     buffer_text(b, "]}\n");

@@ -104,7 +104,8 @@ static void put_foot(const struct study *s, struct buffer *b) {
     put_setting(b, "model", path_name(manifest_text(model, "path")));
     put_setting(b, "weights", manifest_text(model, "weights"));
     put_setting(b, "encoder", manifest_text(model, "encoder"));
-    put_setting(b, "judge", manifest_text(cJSON_GetObjectItemCaseSensitive(s->facts, "judge"), "path"));
+    put_setting(b, "judge",
+                manifest_text(cJSON_GetObjectItemCaseSensitive(s->facts, "judge"), "path"));
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         put_option(b, s, keys[i]);
     buffer_text(b, "</table>\n</div>\n</section>\n");

@@ -50,6 +50,7 @@ int report_comparisons(dl_context *cx, const struct study *study, struct buffer 
 /* A comparison's contrasts and correlations as a table. */
 void report_contrasts(struct buffer *b, const struct comparison *comparison);
 void put_p_value(struct buffer *b, double p);
+void cell_number(struct buffer *b, double value, int decimals); /* of a table */
 
 /* Signatures: the section, and signatures.csv. */
 void report_signatures(const struct study *study, struct buffer *b);

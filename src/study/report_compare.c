@@ -25,7 +25,7 @@ void put_p_value(struct buffer *b, double p) {
         put_fixed(b, p, 4);
 }
 
-static void put_number(struct buffer *b, double value, int decimals) {
+void cell_number(struct buffer *b, double value, int decimals) {
     buffer_text(b, "<td>");
     put_fixed(b, value, decimals);
     buffer_text(b, "</td>");
@@ -69,10 +69,10 @@ static void put_contrast(struct buffer *b, const struct contrast *c) {
     buffer_html(b, c->b);
     buffer_format(b, "</th><td>%s</td><td>%zu, %zu</td>", c->rows == ROWS_ALL ? "all" : "emerged",
                   c->n_a, c->n_b);
-    put_number(b, c->mean_a, 2);
-    put_number(b, c->mean_b, 2);
+    cell_number(b, c->mean_a, 2);
+    cell_number(b, c->mean_b, 2);
     put_interval(b, c->difference, c->low, c->high);
-    put_number(b, c->test.effect, 2);
+    cell_number(b, c->test.effect, 2);
     put_p_cell(b, c->test.p);
     put_p_cell(b, c->p_holm);
     buffer_text(b, "</tr>\n");
