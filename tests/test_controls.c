@@ -95,7 +95,7 @@ static void norms_that_are_none(void **state) {
     assert_int_equal(dl_encode(cx, model, &o, "a", &e), DL_USAGE);
     o.norm = -1;
     assert_int_equal(dl_encode(cx, model, &o, "a", &e), DL_USAGE);
-    assert_int_equal(norm_find("match"), NORM_MATCH);
+    assert_int_equal(norm_find("match"), DL_NORM_MATCH);
     assert_int_equal(norm_find("raw"), NORM_COUNT);
     assert_int_equal(norm_find(NULL), NORM_COUNT);
     dl_model_close(model);

@@ -141,7 +141,7 @@ static int fill_encoding(dl_context *cx, const dl_model *model, const struct set
     float *last;
     DL_TRY(allocate(cx, "pooled state", out->pooled_size, sizeof(float), (void **)&out->pooled));
     DL_TRY(allocate(cx, "pooled state", values, sizeof(float), (void **)&last));
-    condition(cx, model, e, (int)e->layers, NORM_FINAL, last);
+    condition(cx, model, e, (int)e->layers, DL_NORM_FINAL, last);
     int status = text_encoder_pooled(cx, model->encoder, out->pooled, last, e->ids, 1, e->tokens);
     free(last);
     return status;

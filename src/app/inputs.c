@@ -218,15 +218,8 @@ static int read_noise(dl_context *cx, const dl_model *model, const char *path, s
 }
 
 static int read_words(dl_context *cx, const struct options *o, dl_options *out) {
-    static const char *const norms[] = {[DL_NORM_FINAL] = "final",
-                                        [DL_NORM_NONE] = "none",
-                                        [DL_NORM_BLOCK] = "block",
-                                        [DL_NORM_MATCH] = "match"};
-    enum { NORMS = sizeof norms / sizeof *norms };
-    for (out->norm = 0; o->norm && out->norm < NORMS; out->norm++)
-        if (strcmp(norms[out->norm], o->norm) == 0)
-            break;
-    if (out->norm == NORMS)
+    out->norm = o->norm ? norm_find(o->norm) : DL_NORM_FINAL;
+    if (out->norm == NORM_COUNT)
         return fail(cx, DL_USAGE, "--norm %s: must be final, none, block or match", o->norm);
     const int control = o->control ? control_find(o->control) : DL_CONTROL_NONE;
     if (control == CONTROL_COUNT)

@@ -172,11 +172,8 @@ static int is_control(dl_context *cx, const cJSON *manifest, const struct record
     *is = false;
     int status =
         mine && other ? manifest_same(cx, mine, other, is, what) : fail_memory(cx, "report", 0);
-    const char *norm = v->norm == DL_NORM_NONE    ? "none"
-                       : v->norm == DL_NORM_BLOCK ? "block"
-                       : v->norm == DL_NORM_MATCH ? "match"
-                                                  : norm_name(grid->settings->norm);
-    *is = *is && its->control == v->control && strcmp(norm_name(its->norm), norm) == 0 &&
+    const enum dl_norm norm = v->norm < 0 ? grid->settings->norm : (enum dl_norm)v->norm;
+    *is = *is && its->control == v->control && its->norm == norm &&
           record->grid.layer_count == grid->settings->layer_count;
     cJSON_Delete(mine);
     cJSON_Delete(other);

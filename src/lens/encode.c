@@ -184,14 +184,14 @@ static void match(dl_context *cx, const dl_model *model, const struct encoding *
 }
 
 void condition(dl_context *cx, const dl_model *model, const struct encoding *encoding, int layer,
-               enum norming norm, float *c) {
+               enum dl_norm norm, float *c) {
     const float *hidden = encoding->hidden + (size_t)layer * encoding->stride;
     const size_t T = encoding->tokens;
-    if (norm == NORM_NONE)
+    if (norm == DL_NORM_NONE)
         memcpy(c, hidden, T * encoding->width * sizeof *c);
-    else if (norm == NORM_MATCH)
+    else if (norm == DL_NORM_MATCH)
         match(cx, model, encoding, hidden, c);
-    else if (norm == NORM_BLOCK && (size_t)layer < encoding->layers)
+    else if (norm == DL_NORM_BLOCK && (size_t)layer < encoding->layers)
         text_encoder_block_norm(cx, model->encoder, (size_t)layer, c, hidden, T);
     else
         text_encoder_final_norm(cx, model->encoder, c, hidden, T);

@@ -112,8 +112,8 @@ static struct view view_at(const struct run *run, const struct place *at) {
     return (struct view){
         .states = e->hidden + k * e->stride,
         .values = e->tokens * e->width,
-        .norm = layer == LAYER_NATIVE ? NORM_FINAL : s->norm,
-        .block = layer != LAYER_NATIVE && s->norm == NORM_BLOCK ? k : 0,
+        .norm = layer == LAYER_NATIVE ? DL_NORM_FINAL : s->norm,
+        .block = layer != LAYER_NATIVE && s->norm == DL_NORM_BLOCK ? k : 0,
         .seed = s->seeds[at->i],
         .prompt = run->model->reads_prompt ? run->group->prompts[at->p] : NULL,
     };
@@ -124,7 +124,7 @@ static void condition_at(const struct run *run, const struct place *at, float *c
     const int layer = run_layer(run->settings, at->l);
     const struct encoding *e = encoding_at(run, at);
     if (layer == LAYER_NATIVE)
-        condition(run->cx, run->model, e, (int)e->layers, NORM_FINAL, c);
+        condition(run->cx, run->model, e, (int)e->layers, DL_NORM_FINAL, c);
     else
         condition(run->cx, run->control.model, e, layer, run->settings->norm, c);
 }
@@ -318,7 +318,7 @@ static int lens_prompt(struct run *run, size_t p) {
 }
 
 static void keep_negative(struct run *run, const struct encoding *encoding) {
-    condition(run->cx, run->model, encoding, (int)encoding->layers, NORM_FINAL, run->negative);
+    condition(run->cx, run->model, encoding, (int)encoding->layers, DL_NORM_FINAL, run->negative);
 }
 
 static int on_block(void *user, size_t block, size_t blocks) {
@@ -348,7 +348,7 @@ static int encode_both(struct run *run, struct group *g) {
 /* How far the conditionings of prompt p of the group are from its ordinary one. */
 static int measure_prompt(struct run *run, size_t p, float *ordinary, struct distance *distances) {
     const struct encoding *whole = &run->group->ordinary.items[p];
-    condition(run->cx, run->model, whole, (int)whole->layers, NORM_FINAL, ordinary);
+    condition(run->cx, run->model, whole, (int)whole->layers, DL_NORM_FINAL, ordinary);
     for (size_t l = 0; l < run_layers(run->settings); l++) {
         const struct place at = {p, 0, l};
         condition_at(run, &at, run->positive);

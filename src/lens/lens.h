@@ -40,7 +40,7 @@ size_t encode_group(const dl_context *cx, const dl_model *model);
 
 /* The conditioning of layer `layer`: its states after the norm; c (T,D). */
 void condition(dl_context *cx, const dl_model *model, const struct encoding *encoding, int layer,
-               enum norming norm, float *c);
+               enum dl_norm norm, float *c);
 
 struct explainer; /* explain.h */
 

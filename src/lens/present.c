@@ -27,20 +27,25 @@ static int thumbnail_side(size_t pictures) {
 
 /* What the norms are called on a sheet, in the table of settings and in the page's explanation:
  * "the hidden state behind each layer was ... and given to the image model". */
-static const char *const norm_notes[NORM_COUNT] = {" \xC2\xB7 without the final norm", "",
-                                                   " \xC2\xB7 with the next block's norm",
-                                                   " \xC2\xB7 scaled to the last layer"};
+static const char *const norm_notes[NORM_COUNT] = {
+    [DL_NORM_FINAL] = "",
+    [DL_NORM_NONE] = " \xC2\xB7 without the final norm",
+    [DL_NORM_BLOCK] = " \xC2\xB7 with the next block's norm",
+    [DL_NORM_MATCH] = " \xC2\xB7 scaled to the last layer"};
 static const char *const norm_settings[NORM_COUNT] = {
-    "raw hidden state", "final layer norm", "the next block's own norm",
-    "raw hidden state, scaled to the last layer's size"};
+    [DL_NORM_FINAL] = "final layer norm",
+    [DL_NORM_NONE] = "raw hidden state",
+    [DL_NORM_BLOCK] = "the next block's own norm",
+    [DL_NORM_MATCH] = "raw hidden state, scaled to the last layer's size"};
 static const char *const control_settings[CONTROL_COUNT] = {
     "", "the prompt's tokens in another order", "no tokens but padding",
     "a text encoder of random weights"};
 static const char *const norm_passages[NORM_COUNT] = {
-    "taken as it is, without the encoder\xE2\x80\x99s final layer norm,",
-    "passed through the encoder\xE2\x80\x99s final layer norm",
-    "passed through the layer norm with which the next block begins",
-    "scaled, token by token, to the size that the last layer\xE2\x80\x99s conditioning has,"};
+    [DL_NORM_FINAL] = "passed through the encoder\xE2\x80\x99s final layer norm",
+    [DL_NORM_NONE] = "taken as it is, without the encoder\xE2\x80\x99s final layer norm,",
+    [DL_NORM_BLOCK] = "passed through the layer norm with which the next block begins",
+    [DL_NORM_MATCH] =
+        "scaled, token by token, to the size that the last layer\xE2\x80\x99s conditioning has,"};
 
 struct presentation {
     dl_context *cx;

@@ -153,7 +153,7 @@ static void read_settings(struct reader *r, const cJSON *model, const char *text
         const int control = control_find(read_text(r, r->options, "control"));
         s->control = control < CONTROL_COUNT ? (enum dl_control)control : DL_CONTROL_NONE;
     }
-    s->norm = norm < NORM_COUNT ? (enum norming)norm : NORM_FINAL;
+    s->norm = norm < NORM_COUNT ? (enum dl_norm)norm : DL_NORM_FINAL;
     s->native = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(r->options, "native"));
 }
 

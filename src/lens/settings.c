@@ -134,9 +134,12 @@ static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_optio
     return model->family->check_size(cx, model, out->width, out->height);
 }
 
-static const char *const norm_names[NORM_COUNT] = {"none", "final", "block", "match"};
+static const char *const norm_names[NORM_COUNT] = {[DL_NORM_FINAL] = "final",
+                                                   [DL_NORM_NONE] = "none",
+                                                   [DL_NORM_BLOCK] = "block",
+                                                   [DL_NORM_MATCH] = "match"};
 
-const char *norm_name(enum norming norm) {
+const char *norm_name(enum dl_norm norm) {
     return norm_names[norm];
 }
 
@@ -147,14 +150,10 @@ int norm_find(const char *name) {
     return i;
 }
 
-static int resolve_norm(dl_context *cx, int norm, enum norming *out) {
-    static const enum norming of[] = {[DL_NORM_FINAL] = NORM_FINAL,
-                                      [DL_NORM_NONE] = NORM_NONE,
-                                      [DL_NORM_BLOCK] = NORM_BLOCK,
-                                      [DL_NORM_MATCH] = NORM_MATCH};
+static int resolve_norm(dl_context *cx, int norm, enum dl_norm *out) {
     if (norm < 0 || norm >= NORM_COUNT)
         return fail(cx, DL_USAGE, "--norm: must be final, none, block or match");
-    *out = of[norm];
+    *out = (enum dl_norm)norm;
     return DL_OK;
 }
 

@@ -4,12 +4,9 @@
 
 #include "family/family.h"
 
-/* See enum dl_norm; none is 0. */
-enum norming { NORM_NONE, NORM_FINAL, NORM_BLOCK, NORM_MATCH };
-
-/* "none", "final", "block", "match"; norm_find: NORM_COUNT for no such name (or NULL). */
-enum { NORM_COUNT = 4 };
-const char *norm_name(enum norming norm);
+/* "final", "none", "block", "match"; norm_find: NORM_COUNT for no such name (or NULL). */
+enum { NORM_COUNT = DL_NORM_MATCH + 1 };
+const char *norm_name(enum dl_norm norm);
 int norm_find(const char *name);
 
 struct settings {
@@ -25,7 +22,7 @@ struct settings {
     bool own_steps, own_sampler, own_guidance; /* the model's own, not the user's */
     const char *timesteps[STAGES_MAX]; /* of each stage of a cascade, static names; or NULL */
     const char *negative;              /* never NULL */
-    enum norming norm;
+    enum dl_norm norm;
     enum dl_control control;
     bool native;
     const float *noise;    /* or NULL */

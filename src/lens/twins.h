@@ -13,7 +13,7 @@
 struct view {
     const float *states; /* (T,D) raw; they live as long as the view */
     size_t values;       /* T D */
-    enum norming norm;   /* which norm comes next */
+    enum dl_norm norm;   /* which norm comes next */
     size_t block;        /* and of which block, where it is a block's own */
     uint64_t seed;
     const char *prompt; /* NULL where no part of the model reads it */
