@@ -107,6 +107,9 @@ def restore(args) -> None:
         common.write_json(args.work / f"unet-{encoder}" / "report.json", report)
         common.save_atomic(dict(net=weights, ema=weights, step=report["step"], samples=report["samples"],
                                 spent=float(report["seconds"])), args.work / f"unet-{encoder}" / "last.pt")
+        if encoder == "clip":           # an emoji-t5 that is not there yet may start from it
+            net.save_pretrained(args.work / "unet-clip" / "trunk")
+            common.write_json(args.work / "done" / "trunk.json", dict(samples=report["samples"], minutes=0))
         for stage in ("vae", "tokenizers", encoder, "decoder"):
             if stage in facts["done"]:
                 common.write_json(args.work / "done" / f"{stage}.json", facts["done"][stage])

@@ -4,6 +4,9 @@ v-prediction, min-SNR-5 weights, 10 % caption dropout, averaged weights, stratif
 single things, then colours and backgrounds, then two things. The learning rate is level and falls only in the last part of
 the budget, so a finished stage goes on when its budget is raised. Every --evaluate-every minutes the averaged weights are
 written to WORK/<stage>/model and judged on a small fixed set of prompts, with a sheet of pictures (WORK/<stage>/sheet.png).
+
+Most of what a denoiser learns are the pictures, which both models share: after TRUNK samples `unet-clip` leaves its weights
+in WORK/unet-clip/trunk, and `unet-t5` starts from them (--init) with new keys and values for the text.
 """
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from diffusers import UNet2DConditionModel
 import common
 import encode
 import models
+
+TRUNK = 250_000         # samples after which the weights are left for the other denoiser
 
 
 class TrainingAttention:
@@ -110,11 +115,19 @@ def predictor(net, args):
         return plain
 
 
-def export(net, ema, folder, **report) -> None:
+def export(net, ema, folder, name="model") -> None:
     copy = UNet2DConditionModel.from_config(net.config)
     copy.load_state_dict(ema.state)
-    copy.save_pretrained(folder / "model")
-    common.write_json(folder / "report.json", report)
+    copy.save_pretrained(folder / name)
+
+
+def start_from_trunk(net, work, stage: str) -> int:
+    """Loads the other denoiser's trunk, with new keys and values of the text; the samples it has seen."""
+    net.load_state_dict(UNet2DConditionModel.from_pretrained(work / stage / "trunk").state_dict())
+    for name, module in net.named_modules():
+        if name.endswith(("attn2.to_k", "attn2.to_v")):
+            module.reset_parameters()
+    return json.loads((work / "done" / "trunk.json").read_text())["samples"]
 
 
 def main() -> None:
@@ -124,7 +137,7 @@ def main() -> None:
     p.add_argument("--batch", type=int, default=96)
     p.add_argument("--decay-from", type=float, default=0.7, help="share of the budget after which the learning rate falls")
     p.add_argument("--evaluate-every", type=float, default=20, help="minutes of budget between evaluations; 0: never")
-    p.add_argument("--init", help="stage whose averaged denoiser to start from (keys and values of the text are new)")
+    p.add_argument("--init", help="stage whose trunk to start from (keys and values of the text are new)")
     p.add_argument("--no-compile", action="store_true")
     args = p.parse_args()
     common.start(args)
@@ -133,10 +146,7 @@ def main() -> None:
     net = models.unet().to(args.device).to(memory_format=torch.channels_last)
     state = common.load_checkpoint(folder / "last.pt", args.device) or dict(step=0, spent=0.0, samples=0)
     if args.init and "net" not in state:
-        net.load_state_dict(UNet2DConditionModel.from_pretrained(args.work / args.init / "model").state_dict())
-        for name, module in net.named_modules():
-            if name.endswith(("attn2.to_k", "attn2.to_v")):
-                module.reset_parameters()
+        state["samples"] = start_from_trunk(net, args.work, args.init)
     net.set_attn_processor(TrainingAttention())
     opt, ema = common.optimiser({"unet": net}, args.lr, 0.01), common.Ema(net, 0.999)
     if "net" in state:
@@ -153,7 +163,8 @@ def main() -> None:
     def save():
         common.save_atomic(dict(net=net.state_dict(), opt=opt.state_dict(), ema=ema.state, step=step, samples=samples,
                                 spent=budget.spent), folder / "last.pt")
-        export(net, ema, folder, step=step, samples=samples, seconds=round(budget.spent))
+        export(net, ema, folder)
+        common.write_json(folder / "report.json", dict(step=step, samples=samples, seconds=round(budget.spent)))
 
     def judge():
         import evaluate
@@ -174,6 +185,9 @@ def main() -> None:
         running.append((loss.item(), plain.item()))
         step, samples = step + 1, samples + args.batch
         budget.tick()
+        if args.encoder == "clip" and samples >= TRUNK > samples - args.batch:
+            export(net, ema, folder, "trunk")
+            common.write_json(args.work / "done" / "trunk.json", dict(samples=samples, minutes=args.minutes))
         if step % 100 == 0:
             rate = (samples - mark[1]) / max(1e-9, budget.spent - mark[0])
             mark = (budget.spent, samples)
