@@ -7,9 +7,9 @@ Times the text encoder (one prompt), one guided UNet step (batch 2) and the VAE 
 models of the sizes of Stable Diffusion 1.5 (f32) and 2.1 (f16), which are made in FOLDER if they
 are not there. The programs (bench/peer_programs.py) take turns, so that a machine whose speed
 drifts is fair to all: a round is one run of `dlens bench` and one turn of each peer, whose process
-stays loaded but is stopped while the others run. Peers named -bf16 are compared with
-`--precision fast`. Prints, as Markdown, medians over the rounds, their ratios with the smallest and
-largest of a round, and memory. `--lens N` also times a whole lens of N layers (4 steps, f32) by
+stays loaded but is stopped while the others run; a part's first run is not timed, on any side. Peers
+named -bf16 are compared with `--precision fast`. Prints, as Markdown, medians over the rounds, their
+ratios with the smallest and largest of a round, and memory. `--lens N` also times a whole lens of N layers (4 steps, f32) by
 dlens and by diffusers. `--install` first installs the packages that are missing into the running
 environment (which should be a virtual one; tools/reference/requirements.txt, openvino and
 stable-diffusion-cpp-python, which is compiled and takes minutes). `--small`: the tiny model.
@@ -104,7 +104,7 @@ class Ours:
         self.memory = dict.fromkeys(MEMORY, 0)
         self.command = [str(options.dlens.resolve()), "bench", "-m", str(model), "-j",
                         str(options.threads), "--size", f"{options.size}x{options.size}",
-                        "--repeats", str(max(options.repeats, 2)), "--parts", "--json", *more]
+                        "--repeats", str(options.repeats), "--parts", "--json", *more]
 
     def turn(self):
         process = subprocess.Popen(self.command, stdout=subprocess.PIPE)

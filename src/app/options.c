@@ -103,7 +103,7 @@ static const struct option table[] = {
     {RUNNING, "cache", 0, KIND_PATH, "DIR", "keep encodings in this folder and take those that are there: a large text encoder then runs once for a prompt; default none", AT(cache), CMD_PICTURES | CMD_ENCODE | APART, 0, 0},
     {RUNNING, "max-memory", 0, KIND_TEXT, "SIZE", "stay below so much resident memory (300M, 2G), at the price of time, or say what is needed; default about 1.4 GB where that costs little", AT(max_memory), CMD_PICTURES | CMD_INSPECT | APART, 0, 0},
     {RUNNING, "parts", 0, KIND_FLAG, NULL, "time the parts alone, not each operation that they are made of", AT(parts), CMD_BENCH, 0, 0},
-    {RUNNING, "repeats", 0, KIND_WHOLE, "N", "how often each part is timed; default 3", AT(repeats), CMD_BENCH, 1, 1000},
+    {RUNNING, "repeats", 0, KIND_WHOLE, "N", "how often each part is timed, after a first run that is not; default 3", AT(repeats), CMD_BENCH, 1, 1000},
     {RUNNING, "progress", 0, KIND_TEXT, "auto|on|off", "a progress line on standard error; default auto: on a terminal", AT(progress), CMD_PICTURES | APART, 0, 0},
     {RUNNING, "quiet", 'q', KIND_FLAG, NULL, "no progress, no warnings", AT(quiet), CMD_ALL | APART, 0, 0},
     {RUNNING, "verbose", 'v', KIND_FLAG, NULL, "also notes, such as which folders were found", AT(verbose), CMD_ALL | APART, 0, 0},
