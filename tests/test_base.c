@@ -148,7 +148,7 @@ static void sixteen_bit_floats(void **state) {
     assert_true(bf16_to_f32(0x3f80) == 1.0f);
     assert_true(bf16_to_f32(0xc2f7) == -123.5f);
     const uint16_t half[2] = {0x3c00, 0xbc00};
-    const struct tensor t = {"t", DTYPE_F16, 1, {2}, half};
+    const struct tensor t = {"t", DTYPE_F16, 1, {2}, half, NULL};
     float wide[2];
     tensor_widen(wide, &t);
     assert_true(wide[0] == 1 && wide[1] == -1);

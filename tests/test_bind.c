@@ -7,13 +7,13 @@ static const uint16_t halves[8] = {0x3c00, 0x4000, 0xc200, 0, 0, 0, 0, 0};
 static const uint16_t bfloats[8] = {0x3f80, 0xc000, 0, 0, 0, 0, 0, 0};
 
 static const struct tensor model[] = {
-    {"net.0.to_q.weight", DTYPE_F32, 2, {2, 3}, values},
-    {"net.0.query.bias", DTYPE_F16, 1, {3}, halves},
-    {"net.1.conv.weight", DTYPE_BF16, 4, {2, 4, 1, 1}, bfloats},
-    {"net.1.conv.bias", DTYPE_BF16, 1, {2}, bfloats},
-    {"net.1.norm", DTYPE_F32, 2, {4, 1}, values},
-    {"net.position_ids", DTYPE_I64, 2, {1, 2}, values},
-    {"conv_in.weight", DTYPE_F32, 4, {4, 1, 3, 1}, values},
+    {"net.0.to_q.weight", DTYPE_F32, 2, {2, 3}, values, NULL},
+    {"net.0.query.bias", DTYPE_F16, 1, {3}, halves, NULL},
+    {"net.1.conv.weight", DTYPE_BF16, 4, {2, 4, 1, 1}, bfloats, NULL},
+    {"net.1.conv.bias", DTYPE_BF16, 1, {2}, bfloats, NULL},
+    {"net.1.norm", DTYPE_F32, 2, {4, 1}, values, NULL},
+    {"net.position_ids", DTYPE_I64, 2, {1, 2}, values, NULL},
+    {"conv_in.weight", DTYPE_F32, 4, {4, 1, 3, 1}, values, NULL},
 };
 enum { COUNT = sizeof model / sizeof *model };
 

@@ -30,8 +30,8 @@ static void dropped_pages_are_read_again(void **state) {
     for (size_t i = 0; i < (size_t)ROWS * COLUMNS; i++)
         values[i] = (float)(i % 7) - 2;
     const struct tensor written[] = {
-        {"large", DTYPE_F32, 2, {ROWS, COLUMNS}, values},
-        {"small", DTYPE_F32, 1, {3}, values},
+        {"large", DTYPE_F32, 2, {ROWS, COLUMNS}, values, NULL},
+        {"small", DTYPE_F32, 1, {3}, values, NULL},
     };
     char path[SCRATCH_PATH_MAX];
     snprintf(path, sizeof path, "%s/w.safetensors", s.dir);
@@ -49,7 +49,7 @@ static void dropped_pages_are_read_again(void **state) {
     assert_true(((const float *)small->data)[2] == 0);
     /* a tensor that is not the store's is left alone */
     float own[1024];
-    const struct tensor foreign = {"own", DTYPE_F32, 1, {1024}, own};
+    const struct tensor foreign = {"own", DTYPE_F32, 1, {1024}, own, NULL};
     memset(own, 1, sizeof own);
     store_drop_tensor(store, &foreign);
     for (size_t i = 0; i < sizeof own; i++)

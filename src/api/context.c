@@ -115,7 +115,7 @@ void dl_noise(uint64_t seed, float *out, size_t count) {
 int dl_measure_speed(dl_context *cx, double *speed) {
     enum { M = 1024, N = 1280, K = 1280 }; /* as in Stable Diffusion's transformers */
     float *x = NULL, *w = NULL, *y = NULL;
-    struct tensor weight = {"speed", DTYPE_F32, 2, {N, K}, NULL};
+    struct tensor weight = {"speed", DTYPE_F32, 2, {N, K}, NULL, NULL};
     int status = allocate(cx, "matrix", (size_t)M * K, sizeof *x, (void **)&x);
     if (status == DL_OK)
         status = allocate(cx, "matrix", (size_t)N * K, sizeof *w, (void **)&w);

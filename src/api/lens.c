@@ -198,11 +198,13 @@ int dl_encoding_write(dl_context *cx, const dl_model *model, const char *prompt,
                                        DTYPE_F32,
                                        3,
                                        {1, e->tokens, e->hidden_size},
-                                       (i % 2 ? e->conditioning : e->hidden) + k * values};
+                                       (i % 2 ? e->conditioning : e->hidden) + k * values,
+                                       NULL};
     }
-    tensors[n++] = (struct tensor){"ids", DTYPE_I64, 2, {1, e->tokens}, e->ids};
+    tensors[n++] = (struct tensor){"ids", DTYPE_I64, 2, {1, e->tokens}, e->ids, NULL};
     if (e->pooled)
-        tensors[n++] = (struct tensor){"pooled", DTYPE_F32, 2, {1, e->pooled_size}, e->pooled};
+        tensors[n++] =
+            (struct tensor){"pooled", DTYPE_F32, 2, {1, e->pooled_size}, e->pooled, NULL};
     snprintf(length, sizeof length, "%zu", e->tokens);
     const char *const metadata[] = {"prompt",     prompt, "family", model->family->name,
                                     "max_length", length, NULL};

@@ -57,16 +57,16 @@ int dl_model_stage(const dl_model *model, size_t index, dl_stage *stage) {
     return DL_OK;
 }
 
-/* Parameters by dtype; integer tensors (position ids) are no parameters. */
+/* Parameters by dtype; scales are none, nor other integers than I8 (position ids). */
 static size_t count_parameters(const struct store *store, const char **dtype) {
-    size_t count[DTYPE_OTHER + 1] = {0}, total = 0;
+    size_t count[DTYPES] = {0}, total = 0;
     enum dtype most = DTYPE_F32;
     for (size_t i = 0; store && i < store_count(store); i++) {
         const struct tensor *t = store_at(store, i);
-        if (t->dtype == DTYPE_F32 || t->dtype == DTYPE_F16 || t->dtype == DTYPE_BF16)
+        if ((dtype_is_float(t->dtype) || t->dtype == DTYPE_I8) && !store_is_scales(store, t))
             count[t->dtype] += tensor_count(t);
     }
-    for (size_t d = 0; d <= DTYPE_OTHER; d++) {
+    for (size_t d = 0; d < DTYPES; d++) {
         total += count[d];
         if (count[d] > count[most])
             most = (enum dtype)d;

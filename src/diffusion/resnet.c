@@ -4,13 +4,10 @@
 #include "nn/resample.h"
 
 /* The time projection of a scale_shift block is one matrix (2N,E): scale above shift. */
-static void split_time(struct resnet *w, const struct linear *both, size_t E) {
-    const unsigned char *rows = both->weight.data;
-
-    w->scale = w->shift = *both;
-    w->scale.weight.shape[0] = w->shift.weight.shape[0] = w->N;
-    if (rows) /* NULL if it was missing; bind_end will say so */
-        w->shift.weight.data = rows + w->N * E * dtype_size(both->weight.dtype);
+static void split_time(struct resnet *w, const struct linear *both) {
+    w->scale.weight = tensor_rows(&both->weight, 0, w->N);
+    w->scale.bias = w->shift.bias = both->bias;
+    w->shift.weight = tensor_rows(&both->weight, w->N, w->N);
     if (both->bias)
         w->shift.bias = both->bias + w->N;
 }
@@ -26,7 +23,7 @@ void bind_resnet(struct binder *b, struct resnet *out, const struct resnet_style
     bind_conv2d(b, &out->conv1, "conv1", N, K, 3, BIAS_YES);
     if (style->E > 0 && style->scale_shift) {
         bind_linear(b, &both, "time_emb_proj", 2 * N, style->E, BIAS_YES);
-        split_time(out, &both, style->E);
+        split_time(out, &both);
     } else if (style->E > 0) {
         bind_linear(b, &out->time, "time_emb_proj", N, style->E, BIAS_YES);
     }

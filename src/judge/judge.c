@@ -65,7 +65,7 @@ static int read_scale(dl_context *cx, dl_judge *j) {
     const struct store *store = text_encoder_store(j->text);
     const struct tensor *t = store_find(store, "logit_scale");
     float logit_scale;
-    if (!t || tensor_count(t) != 1 || dtype_size(t->dtype) == 0 || t->dtype == DTYPE_I64)
+    if (!t || tensor_count(t) != 1 || !dtype_is_float(t->dtype))
         return fail(cx, DL_MODEL, "%s: tensor logit_scale is %s", store_path(store),
                     t ? "not one floating-point number" : "missing");
     tensor_widen(&logit_scale, t);

@@ -79,6 +79,10 @@ static inline vec v_load_bf16(const uint16_t *p) {
     __m128i half = _mm_loadu_si128((const __m128i *)(const void *)p);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
+static inline vec v_load_i8(const int8_t *p) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
 
 /* Pairs of rows, pairs of pairs, then 128-bit halves. */
 static inline void v_transpose(vec v[LANES]) {

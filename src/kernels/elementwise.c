@@ -95,10 +95,10 @@ void op_embedding_row(dl_context *cx, float *y, const struct tensor *table, size
     size_t C = table->shape[1];
     if (!planning(cx))
         cx->kernels->widen(y, (const char *)table->data + index * C * dtype_size(table->dtype),
-                           table->dtype, C);
+                           table->dtype, 1.0f, C);
 }
 
 void op_widen(dl_context *cx, float *y, const void *x, enum dtype dtype, size_t n) {
     if (!planning(cx))
-        cx->kernels->widen(y, x, dtype, n);
+        cx->kernels->widen(y, x, dtype, 1.0f, n);
 }

@@ -49,7 +49,7 @@ struct scratch {
     const float **at; /* (rows, taps) where the block's rows lie */
     float *left;      /* (group * tile rows, LEFT_STRIDE) gathered rows of x */
     float *right;     /* (columns / tile columns, lanes of the step, tile columns) packed weights */
-    float *wide;      /* (tile columns, K of the step) weights widened, for 16-bit weights */
+    float *wide;      /* (tile columns, K of the step) weights widened, where they are not f32 */
     float *window;    /* (taps, channels, tile columns) a window's, before they are narrowed */
     float *sum;       /* (rows, columns) */
 };
@@ -150,10 +150,7 @@ static void pack_panel(const struct job *job, const struct scratch *s, float *pa
         rows = (const float *)w->data + from;
         ld = stride;
     } else
-        for (size_t i = 0; i < count; i++)
-            kn->widen(s->wide + i * K,
-                      (const char *)w->data + (from + i * stride) * dtype_size(w->dtype), w->dtype,
-                      K);
+        widen_rows(kn, s->wide, w, j, count, stride, t->c * p->taps, K);
     if (p->taps == 1)
         job->format->right_rows(panel, kn->columns, rows, ld, count, K);
     else

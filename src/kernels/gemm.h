@@ -3,7 +3,7 @@
 #ifndef DLENS_KERNELS_GEMM_H
 #define DLENS_KERNELS_GEMM_H
 
-#include "kernels/ops.h"
+#include "kernels/kernels.h"
 
 struct product {
     float *y; /* (M,N) */
@@ -22,6 +22,16 @@ void multiply(dl_context *cx, const struct product *p);
 /* Whether weights are read as they lie; others are widened, or moved, row by row. */
 static inline bool weights_in_place(const struct tensor *w) {
     return w->dtype == DTYPE_F32 && tensor_is_aligned(w);
+}
+
+/* out (rows, n) = values [from, from + n) of rows [first, first + rows) of the weights, widened;
+ * whole rows have `width` values. */
+static inline void widen_rows(const struct kernels *kn, float *out, const struct tensor *w,
+                              size_t first, size_t rows, size_t width, size_t from, size_t n) {
+    const size_t size = dtype_size(w->dtype);
+    for (size_t i = 0; i < rows; i++)
+        kn->widen(out + i * n, (const char *)w->data + ((first + i) * width + from) * size,
+                  w->dtype, w->scales ? w->scales[first + i] : 1.0f, n);
 }
 
 #endif

@@ -123,8 +123,8 @@ struct kernels {
     /* y (n) = a act(b). */
     void (*gate)(float *y, const float *a, const float *b, size_t n, enum activation act);
 
-    /* y (n) = x widened to f32 from F32, F16 or BF16. */
-    void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
+    /* y (n) = x widened to f32 from F32, F16 or BF16, or from I8 and then times scale. */
+    void (*widen)(float *y, const void *x, enum dtype dtype, float scale, size_t n);
 };
 
 /* The table called `name`, or with NULL the fastest that this processor can run. NULL if there is

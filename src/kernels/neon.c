@@ -74,6 +74,11 @@ static inline vec v_load_f16(const uint16_t *p) {
 static inline vec v_load_bf16(const uint16_t *p) {
     return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p)), 16));
 }
+static inline vec v_load_i8(const int8_t *p) {
+    int32_t lanes;
+    memcpy(&lanes, p, sizeof lanes);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(lanes))))));
+}
 
 static inline void v_transpose(vec v[LANES]) {
     float32x4x2_t low = vtrnq_f32(v[0], v[1]), high = vtrnq_f32(v[2], v[3]);

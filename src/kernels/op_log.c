@@ -93,7 +93,8 @@ static void fill(float *x, size_t n) {
 }
 
 static void run(dl_context *cx, const struct op_call *call, const struct operands *o) {
-    struct tensor w = {"weights", call->dtype, 2, {call->N, call->K, call->side, call->side}, o->w};
+    struct tensor w = {"weights", call->dtype, 2, {call->N, call->K, call->side, call->side},
+                       o->w,      o->w}; /* any scales: the integers are zeros */
     switch (call->kind) {
     case OP_LINEAR:
         op_linear(cx, o->y, o->x, &w, call->M, NULL);

@@ -20,8 +20,9 @@ struct epilogue {
     enum activation act;
 };
 
-/* y (M,N) = epilogue(x (M,K) w^T), w (N,K) of dtype F32, F16 or BF16, all contiguous. y may not
- * overlap x. ep may be NULL. */
+/* y (M,N) = epilogue(x (M,K) w^T), w (N,K) of dtype F32, F16, BF16, or I8 with a scale for each of
+ * the N rows, all contiguous. The result is that of the same weights widened to f32, bit for bit. y
+ * may not overlap x. ep may be NULL. */
 void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w, size_t M,
                const struct epilogue *ep);
 

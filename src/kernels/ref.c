@@ -234,10 +234,11 @@ static void rms_norm(float *y, const float *x, const float *weight, size_t n, fl
         y[i] = x[i] * r * weight[i];
 }
 
-/* ---- 16-bit floats --------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------- */
 
-static void widen(float *y, const void *x, enum dtype dtype, size_t n) {
-    const struct tensor t = {.dtype = dtype, .ndim = 1, .shape = {n}, .data = x};
+static void widen(float *y, const void *x, enum dtype dtype, float scale, size_t n) {
+    const struct tensor t = {
+        .dtype = dtype, .ndim = 2, .shape = {1, n}, .data = x, .scales = &scale};
     tensor_widen(y, &t);
 }
 

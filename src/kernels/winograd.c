@@ -171,10 +171,7 @@ static void transform_weights(const struct job *job, const struct scratch *s, si
     if (count < kn->columns)
         memset(s->raw, 0, n * TAPS * kn->columns * sizeof *s->raw);
     if (s->wide) {
-        const char *data = w->data;
-        for (size_t i = 0; i < count; i++)
-            kn->widen(s->wide + i * n * TAPS, data + (from + i * row) * dtype_size(w->dtype),
-                      w->dtype, n * TAPS);
+        widen_rows(kn, s->wide, w, j, count, row, c * TAPS, n * TAPS);
         kn->transpose(s->raw, kn->columns, NULL, s->wide, n * TAPS, count, n * TAPS);
     } else {
         kn->transpose(s->raw, kn->columns, NULL, (const float *)w->data + from, row, count,

@@ -151,12 +151,12 @@ int cache_write(dl_context *cx, const struct cache *cache, const dl_model *model
     for (size_t k = 0; k < states && status == DL_OK; k++) {
         snprintf(names[k], sizeof names[k], "hidden.%zu", k);
         tensors[k] = (struct tensor){
-            names[k], DTYPE_F32, 3, {1, T, model->encoder->hidden_size}, hidden + k * stride};
+            names[k], DTYPE_F32, 3, {1, T, model->encoder->hidden_size}, hidden + k * stride, NULL};
     }
     if (status == DL_OK) {
         for (size_t i = 0; i < T; i++)
             ids[i] = key->ids[i];
-        tensors[states] = (struct tensor){"ids", DTYPE_I64, 2, {1, T}, ids};
+        tensors[states] = (struct tensor){"ids", DTYPE_I64, 2, {1, T}, ids, NULL};
         status = store_write(cx, path, tensors, states + 1, metadata);
     }
     free(path);

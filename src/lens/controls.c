@@ -96,20 +96,21 @@ static void draw_like(struct rng *rng, const struct tensor *from, float *to) {
         to[i] = (float)(mean + deviation * (double)to[i]);
 }
 
-static bool is_float(const struct tensor *t) {
-    return t->dtype == DTYPE_F32 || t->dtype == DTYPE_F16 || t->dtype == DTYPE_BF16;
+/* Weights, whatever they are kept as. */
+static bool is_weights(const struct tensor *t) {
+    return dtype_is_float(t->dtype) || (t->dtype == DTYPE_I8 && t->scales);
 }
 
-/* DIR/model.safetensors with random values in the place of `store`'s floats. */
+/* DIR/model.safetensors with random values in the place of `store`'s weights, in f32. */
 static int write_random(dl_context *cx, const struct store *store, const char *dir) {
     const size_t count = store_count(store);
     struct tensor *tensors = NULL;
     float *values = NULL;
-    size_t total = 0, at = 0;
+    size_t total = 0, at = 0, written = 0;
     struct rng rng;
     char *path = path_join(dir, "model.safetensors");
     for (size_t i = 0; i < count; i++)
-        total += is_float(store_at(store, i)) ? tensor_count(store_at(store, i)) : 0;
+        total += is_weights(store_at(store, i)) ? tensor_count(store_at(store, i)) : 0;
     int status = path ? DL_OK : fail_memory(cx, "random encoder", 0);
     if (status == DL_OK && total > machine_memory() / 2 / sizeof *values)
         status = fail(
@@ -121,16 +122,19 @@ static int write_random(dl_context *cx, const struct store *store, const char *d
         status = allocate(cx, "random encoder", count, sizeof *tensors, (void **)&tensors);
     rng_seed(&rng, CONTROL_SEED);
     for (size_t i = 0; i < count && status == DL_OK; i++) {
-        tensors[i] = *store_at(store, i);
-        if (!is_float(&tensors[i]) || !tensor_count(&tensors[i]))
+        if (store_is_scales(store, store_at(store, i)))
             continue;
-        draw_like(&rng, &tensors[i], values + at);
-        tensors[i].dtype = DTYPE_F32;
-        tensors[i].data = values + at;
-        at += tensor_count(&tensors[i]);
+        struct tensor *t = &tensors[written++];
+        *t = *store_at(store, i);
+        if (!is_weights(t) || !tensor_count(t))
+            continue;
+        draw_like(&rng, t, values + at);
+        t->dtype = DTYPE_F32;
+        t->data = values + at;
+        at += tensor_count(t);
     }
     if (status == DL_OK)
-        status = store_write(cx, path, tensors, count, NULL);
+        status = store_write(cx, path, tensors, written, NULL);
     free(tensors);
     free(values);
     free(path);

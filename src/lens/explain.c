@@ -136,13 +136,15 @@ static int write_reading(struct explainer *e, const struct tokens *tokens,
         for (size_t b = 0; b < L; b++) {
             snprintf(names[b], sizeof names[b], "attention.%zu", b + 1);
             tensors[b] = (struct tensor){
-                names[b], DTYPE_F32, 3, {r->heads, n, n}, r->attention + b * r->heads * n * n};
+                names[b], DTYPE_F32, 3, {r->heads, n, n}, r->attention + b * r->heads * n * n,
+                NULL};
         }
-        tensors[L] = (struct tensor){"nearest.ids", DTYPE_I64, 3, {S, n, r->pieces}, r->nearest};
-        tensors[L + 1] =
-            (struct tensor){"nearest.cosine", DTYPE_F32, 3, {S, n, r->pieces}, r->nearest_cosine};
-        tensors[L + 2] = (struct tensor){"cosine", DTYPE_F32, 2, {S, S}, r->cosine};
-        tensors[L + 3] = (struct tensor){"cka", DTYPE_F32, 2, {S, S}, r->cka};
+        tensors[L] =
+            (struct tensor){"nearest.ids", DTYPE_I64, 3, {S, n, r->pieces}, r->nearest, NULL};
+        tensors[L + 1] = (struct tensor){"nearest.cosine",  DTYPE_F32,         3,
+                                         {S, n, r->pieces}, r->nearest_cosine, NULL};
+        tensors[L + 2] = (struct tensor){"cosine", DTYPE_F32, 2, {S, S}, r->cosine, NULL};
+        tensors[L + 3] = (struct tensor){"cka", DTYPE_F32, 2, {S, S}, r->cka, NULL};
         status = write_file(e, explain_prompt_file(file), tensors, L + OTHERS, metadata);
     }
     free(tensors);
@@ -195,8 +197,8 @@ int explain_picture(struct explainer *e, uint64_t seed, int layer) {
     if (status == DL_OK)
         status = heat_finish(e->cx, &e->heat, map, h, w);
     if (status == DL_OK) {
-        const struct tensor tensors[] = {{"heat", DTYPE_F32, 3, {G, h, w}, map},
-                                         {"tokens", DTYPE_I64, 1, {G}, counts}};
+        const struct tensor tensors[] = {{"heat", DTYPE_F32, 3, {G, h, w}, map, NULL},
+                                         {"tokens", DTYPE_I64, 1, {G}, counts, NULL}};
         const char *const metadata[] = {
             "dlens",   DLENS_VERSION, "prompt", e->grid->prompts[e->prompt], "words", words,
             "special", special,       NULL};

@@ -37,22 +37,22 @@ static void bind_bias(struct binder *b, const float **out, const char *names, si
         bind_vector(b, out, full, N);
 }
 
-static void bind_weight(struct binder *b, struct tensor *out, const char *names, size_t ndim,
-                        const size_t *shape) {
+static void bind_named(struct binder *b, struct tensor *out, const char *names, size_t ndim,
+                       const size_t *shape) {
     char full[NAMES_MAX];
     if (with_ending(full, sizeof full, names, ".weight"))
-        bind_tensor(b, out, full, ndim, shape);
+        bind_weight(b, out, full, ndim, shape);
 }
 
 void bind_linear(struct binder *b, struct linear *out, const char *names, size_t N, size_t K,
                  enum bias bias) {
-    bind_weight(b, &out->weight, names, 2, (const size_t[]){N, K});
+    bind_named(b, &out->weight, names, 2, (const size_t[]){N, K});
     bind_bias(b, &out->bias, names, N, bias);
 }
 
 void bind_conv2d(struct binder *b, struct conv2d *out, const char *names, size_t N, size_t K,
                  size_t k, enum bias bias) {
-    bind_weight(b, &out->weight, names, 4, (const size_t[]){N, K, k, k});
+    bind_named(b, &out->weight, names, 4, (const size_t[]){N, K, k, k});
     bind_bias(b, &out->bias, names, N, bias);
 }
 

@@ -59,8 +59,12 @@ bool bind_has(const struct binder *b, const char *names) {
     return find(b, names) != NULL;
 }
 
+/* With integers their scales are used. */
 static void mark(struct binder *b, const struct tensor *t) {
+    const struct tensor *scales = store_scales(b->store, t);
     b->used[t - store_at(b->store, 0)] = 1;
+    if (scales)
+        b->used[scales - store_at(b->store, 0)] = 1;
 }
 
 void bind_ignore(struct binder *b, const char *names) {
@@ -72,7 +76,7 @@ void bind_ignore(struct binder *b, const char *names) {
         for (size_t i = 0; i < store_count(b->store); i++) {
             const char *name = store_at(b->store, i)->name;
             if (all ? strncmp(name, full, length - 1) == 0 : strcmp(name, full) == 0)
-                b->used[i] = 1;
+                mark(b, store_at(b->store, i));
         }
     }
 }
@@ -101,10 +105,6 @@ static bool same_shape(const struct tensor *t, size_t ndim, const size_t *shape)
            (n == 0 || memcmp(t->shape, shape, n * sizeof *shape) == 0);
 }
 
-static bool is_float(enum dtype dtype) {
-    return dtype == DTYPE_F32 || dtype == DTYPE_F16 || dtype == DTYPE_BF16;
-}
-
 /* Counts a failure; the first few go into the report. */
 static void complain(struct binder *b, const char *format, ...) PRINTF_LIKE(2, 3);
 static void complain(struct binder *b, const char *format, ...) {
@@ -121,9 +121,22 @@ static void complain(struct binder *b, const char *format, ...) {
     b->failures++;
 }
 
-/* The tensor of that name and shape, or NULL after complaining. */
+/* Whether values of this type can be used; complains where not. */
+static bool usable(struct binder *b, const struct tensor *t, bool integers) {
+    if (dtype_is_float(t->dtype) || (integers && t->dtype == DTYPE_I8 && t->scales))
+        return true;
+    if (integers && t->dtype == DTYPE_I8)
+        complain(b, "tensor %s has dtype I8, but its scales, %s_scale, are missing", t->name,
+                 t->name);
+    else
+        complain(b, "tensor %s has dtype %s, expected F32, F16%s", t->name, dtype_name(t->dtype),
+                 integers ? ", BF16 or I8" : " or BF16");
+    return false;
+}
+
+/* The tensor of that name and shape, or NULL after complaining; `integers`: may be I8. */
 static const struct tensor *take(struct binder *b, const char *names, size_t ndim,
-                                 const size_t *shape) {
+                                 const size_t *shape, bool integers) {
     const struct tensor *t = find(b, names);
     if (!t) {
         char full[FULL_NAME_MAX];
@@ -139,19 +152,14 @@ static const struct tensor *take(struct binder *b, const char *names, size_t ndi
         complain(b, "tensor %s has shape %s, expected %s", t->name, actual, expected);
         return NULL;
     }
-    if (!is_float(t->dtype)) {
-        complain(b, "tensor %s has dtype %s, expected F32, F16 or BF16", t->name,
-                 dtype_name(t->dtype));
-        return NULL;
-    }
-    return t;
+    return usable(b, t, integers) ? t : NULL;
 }
 
 /* ---- binding ------------------------------------------------------------------------------- */
 
-void bind_tensor(struct binder *b, struct tensor *out, const char *names, size_t ndim,
-                 const size_t *shape) {
-    const struct tensor *t = take(b, names, ndim, shape);
+static void bind_as(struct binder *b, struct tensor *out, const char *names, size_t ndim,
+                    const size_t *shape, bool integers) {
+    const struct tensor *t = take(b, names, ndim, shape, integers);
     memset(out, 0, sizeof *out);
     if (!t)
         return;
@@ -161,6 +169,16 @@ void bind_tensor(struct binder *b, struct tensor *out, const char *names, size_t
         out->shape[i] = i < ndim ? shape[i] : 0;
 }
 
+void bind_tensor(struct binder *b, struct tensor *out, const char *names, size_t ndim,
+                 const size_t *shape) {
+    bind_as(b, out, names, ndim, shape, false);
+}
+
+void bind_weight(struct binder *b, struct tensor *out, const char *names, size_t ndim,
+                 const size_t *shape) {
+    bind_as(b, out, names, ndim, shape, true);
+}
+
 void bind_matrix(struct binder *b, struct tensor *out, const char *names, size_t rows,
                  size_t columns) {
     const size_t shape[2] = {rows, columns};
@@ -168,7 +186,7 @@ void bind_matrix(struct binder *b, struct tensor *out, const char *names, size_t
 }
 
 void bind_vector(struct binder *b, const float **out, const char *names, size_t n) {
-    const struct tensor *t = take(b, names, 1, &n);
+    const struct tensor *t = take(b, names, 1, &n, false);
     *out = NULL;
     if (!t)
         return;

@@ -35,11 +35,18 @@ void bind_leave(struct binder *b, size_t outer);
 /* True if prefix + name (or one of the alternatives) is in the store. Marks nothing. */
 bool bind_has(const struct binder *b, const char *names);
 
-/* A weight used where it lies: dtype F32, F16 or BF16, this shape. Trailing ones count on neither
+/* A tensor used where it lies: dtype F32, F16 or BF16, this shape. Trailing ones count on neither
  * side, so a (N,K,1,1) convolution binds as the matrix (N,K); out has the shape asked for. What
  * cannot be bound is zeroed and counted: bind_end fails. */
 void bind_tensor(struct binder *b, struct tensor *out, const char *names, size_t ndim,
                  const size_t *shape);
+
+/* The same for the weights of a matrix product or a convolution: they may be I8 with scales, too.
+ */
+void bind_weight(struct binder *b, struct tensor *out, const char *names, size_t ndim,
+                 const size_t *shape);
+
+/* A table of floats. */
 void bind_matrix(struct binder *b, struct tensor *out, const char *names, size_t rows,
                  size_t columns);
 

@@ -83,29 +83,6 @@ static int read_header(struct reader *r, cJSON **root) {
 
 /* ---- one tensor ---------------------------------------------------------------------------- */
 
-struct element {
-    const char *name;
-    enum dtype dtype;
-    size_t bytes;
-};
-
-/* The element type of that name, NULL if there is none. Types that are not computed with may be
- * in a file, but nothing can be bound to them. */
-static const struct element *find_element(const char *name) {
-    static const struct element elements[] = {
-        {"F32", DTYPE_F32, 4},       {"F16", DTYPE_F16, 2},       {"BF16", DTYPE_BF16, 2},
-        {"I64", DTYPE_I64, 8},       {"F64", DTYPE_OTHER, 8},     {"I32", DTYPE_OTHER, 4},
-        {"I16", DTYPE_OTHER, 2},     {"I8", DTYPE_OTHER, 1},      {"U8", DTYPE_OTHER, 1},
-        {"U16", DTYPE_OTHER, 2},     {"U32", DTYPE_OTHER, 4},     {"U64", DTYPE_OTHER, 8},
-        {"F8_E4M3", DTYPE_OTHER, 1}, {"F8_E5M2", DTYPE_OTHER, 1}, {"BOOL", DTYPE_OTHER, 1},
-    };
-    for (size_t i = 0; i < sizeof elements / sizeof *elements; i++) {
-        if (strcmp(elements[i].name, name) == 0)
-            return &elements[i];
-    }
-    return NULL;
-}
-
 /* A JSON number that is an integer from 0 to 2^53, beyond which doubles are not exact. */
 static bool to_size(const cJSON *value, size_t *out) {
     if (!cJSON_IsNumber(value) || !(value->valuedouble >= 0) ||
@@ -160,13 +137,11 @@ static int read_tensor(struct reader *r, const cJSON *item, struct tensor *t, st
     size_t bytes;
     if (!cJSON_IsObject(item) || !cJSON_IsString(dtype))
         return bad(r, t, "dtype is missing");
-    const struct element *element = find_element(dtype->valuestring);
-    if (!element)
+    if (!dtype_find(dtype->valuestring, &t->dtype))
         return fail(r->cx, DL_MODEL, "%s: tensor %s: unknown dtype %.40s", r->path, t->name,
                     dtype->valuestring);
-    t->dtype = element->dtype;
     DL_TRY(read_shape(r, cJSON_GetObjectItemCaseSensitive(item, "shape"), t));
-    if (!shape_bytes(t, element->bytes, &bytes))
+    if (!shape_bytes(t, dtype_size(t->dtype), &bytes))
         return bad(r, t, "the shape is larger than any memory");
     if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
         !to_size(offsets->child, &span->begin) || !to_size(offsets->child->next, &span->end))

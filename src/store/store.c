@@ -7,12 +7,16 @@
 
 #include <cjson/cJSON.h>
 #include <dirent.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { INDEX_MAX_BYTES = 16 << 20, MAX_SHARDS = 1000 };
+enum { INDEX_MAX_BYTES = 16 << 20, MAX_SHARDS = 1000, NAME_ROOM = 512 };
+
+/* The scales of tensor NAME of integers are NAME_scale. */
+static const char SCALES[] = "_scale";
 
 /* Memory given out by store_allocate; what is given out follows the head. */
 union block {
@@ -35,6 +39,50 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
+/* The scales of an I8 tensor must be (rows) values of F32 that a weight can have; trailing ones of
+ * their shape move nothing. */
+static int check_scales(dl_context *cx, const struct store *s, const struct tensor *t,
+                        const struct tensor *scales) {
+    if (scales->dtype != DTYPE_F32)
+        return fail(cx, DL_MODEL, "%s: tensor %s has dtype %s; scales of %s must be F32", s->path,
+                    scales->name, dtype_name(scales->dtype), t->name);
+    if (scales->ndim == 0 || scales->shape[0] != t->shape[0] || tensor_count(scales) != t->shape[0])
+        return fail(
+            cx, DL_MODEL,
+            "%s: tensor %s has %zu values in %zu rows; %s needs one for each of its %zu rows",
+            s->path, scales->name, tensor_count(scales), scales->ndim ? scales->shape[0] : 1,
+            t->name, t->shape[0]);
+    for (size_t i = 0; i < t->shape[0]; i++) {
+        float value;
+        memcpy(&value, (const char *)scales->data + i * sizeof value, sizeof value);
+        if (!isfinite(value) || value < 0.0f)
+            return fail(cx, DL_MODEL,
+                        "%s: tensor %s: the scale of row %zu is %g; it must be finite and not "
+                        "negative",
+                        s->path, scales->name, i, (double)value);
+    }
+    return DL_OK;
+}
+
+/* Gives the I8 tensors their scales, in memory of their own as biases are: small, and aligned. */
+static int take_scales(dl_context *cx, struct store *s) {
+    for (size_t i = 0; i < s->count; i++) {
+        struct tensor *t = &s->tensors[i];
+        const struct tensor *scales = store_scales(s, t);
+        if (!scales)
+            continue;
+        DL_TRY(check_scales(cx, s, t, scales));
+        const size_t bytes = t->shape[0] * sizeof *t->scales;
+        float *copy = store_allocate(s, bytes);
+        if (!copy)
+            return fail_memory(cx, t->name, bytes);
+        if (bytes > 0)
+            memcpy(copy, scales->data, bytes);
+        t->scales = copy;
+    }
+    return DL_OK;
+}
+
 /* Gathers the tensors of all files; a name may be there only once. */
 static int gather(dl_context *cx, struct store *s) {
     void *memory;
@@ -52,7 +100,7 @@ static int gather(dl_context *cx, struct store *s) {
         if (strcmp(s->tensors[i - 1].name, s->tensors[i].name) == 0)
             return fail(cx, DL_MODEL, "%s: tensor %s is there twice", s->path, s->tensors[i].name);
     }
-    return DL_OK;
+    return take_scales(cx, s);
 }
 
 /* A store without files. `path` is copied. */
@@ -257,6 +305,24 @@ void store_close(struct store *store) {
 const struct tensor *store_find(const struct store *store, const char *name) {
     const struct tensor key = {.name = name};
     return bsearch(&key, store->tensors, store->count, sizeof key, by_name);
+}
+
+const struct tensor *store_scales(const struct store *store, const struct tensor *t) {
+    char name[NAME_ROOM];
+    if (t->dtype != DTYPE_I8 || t->ndim == 0)
+        return NULL;
+    const int length = snprintf(name, sizeof name, "%s%s", t->name, SCALES);
+    return length < (int)sizeof name ? store_find(store, name) : NULL;
+}
+
+bool store_is_scales(const struct store *store, const struct tensor *t) {
+    char name[NAME_ROOM];
+    const size_t length = strlen(t->name);
+    if (!ends_with(t->name, SCALES) || length >= sizeof name)
+        return false;
+    snprintf(name, sizeof name, "%.*s", (int)(length - strlen(SCALES)), t->name);
+    const struct tensor *of = store_find(store, name);
+    return of && store_scales(store, of) == t;
 }
 
 size_t store_count(const struct store *store) {

@@ -29,6 +29,13 @@ const struct tensor *store_find(const struct store *store, const char *name);
 size_t store_count(const struct store *store);
 const struct tensor *store_at(const struct store *store, size_t index); /* sorted by name */
 
+/* The scales of an I8 tensor NAME: the tensor NAME_scale, F32 of shape (rows), finite and not
+ * negative, which store_open has checked and put into the tensor. NULL where there is none. */
+const struct tensor *store_scales(const struct store *store, const struct tensor *t);
+
+/* Whether a tensor is the scales of another. */
+bool store_is_scales(const struct store *store, const struct tensor *t);
+
 /* Metadata entry of the (first) file's header, NULL if absent. */
 const char *store_metadata(const struct store *store, const char *key);
 
@@ -53,8 +60,9 @@ int store_allow_giving_back(dl_context *cx, const struct store *store);
 /* Memory that lives as long as the store (for vectors widened to f32); NULL when short. */
 void *store_allocate(struct store *store, size_t bytes);
 
-/* Writing: a safetensors file with these tensors (data in native order, f32/f16/bf16/i64) and
- * metadata pairs (key, value, key, value, ..., NULL; may be NULL). Complete or absent. */
+/* Writing: a safetensors file with these tensors (data in native order; the scales of I8 are
+ * tensors of their own) and metadata pairs (key, value, key, value, ..., NULL; may be NULL).
+ * Complete or absent. */
 int store_write(dl_context *cx, const char *path, const struct tensor *tensors, size_t count,
                 const char *const *metadata);
 

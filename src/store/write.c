@@ -80,11 +80,6 @@ static int write_all(dl_context *cx, void *stream_FILE, void *user) {
 int store_write(dl_context *cx, const char *path, const struct tensor *tensors, size_t count,
                 const char *const *metadata) {
     void *memory;
-    for (size_t i = 0; i < count; i++) {
-        if (dtype_size(tensors[i].dtype) == 0)
-            return fail(cx, DL_FAILED, "%s: tensor %s: its dtype cannot be written", path,
-                        tensors[i].name);
-    }
     DL_TRY(allocate(cx, path, count, sizeof(struct tensor *), &memory));
     struct output o = {.order = memory, .count = count};
     for (size_t i = 0; i < count; i++)

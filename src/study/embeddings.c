@@ -69,8 +69,8 @@ int embeddings_read(dl_context *cx, const char *folder, const char *identity,
 int embeddings_write(dl_context *cx, const char *folder, const char *identity,
                      const struct embeddings *e) {
     const struct tensor tensors[] = {
-        {"image", DTYPE_F32, 4, {e->shape[0], e->shape[1], e->shape[2], e->size}, e->image},
-        {"noise", DTYPE_F32, 2, {NOISE_PICTURES, e->size}, e->noise},
+        {"image", DTYPE_F32, 4, {e->shape[0], e->shape[1], e->shape[2], e->size}, e->image, NULL},
+        {"noise", DTYPE_F32, 2, {NOISE_PICTURES, e->size}, e->noise, NULL},
     };
     const char *const metadata[] = {"dlens", DLENS_VERSION, "run", identity, NULL};
     char *path = path_join(folder, EMBEDDINGS_FILE);

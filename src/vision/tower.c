@@ -69,7 +69,7 @@ static void bind_vision_model(struct binder *b, struct vision_tower *t) {
     bool prefixed = bind_has(b, "vision_model.embeddings.class_embedding");
     size_t top = bind_enter(b, "%s", prefixed ? "vision_model." : "");
     bind_tensor(b, &t->class_embedding, "embeddings.class_embedding", 1, &D);
-    bind_tensor(b, &t->patch_embedding, "embeddings.patch_embedding.weight", 4, patch);
+    bind_weight(b, &t->patch_embedding, "embeddings.patch_embedding.weight", 4, patch);
     bind_matrix(b, &t->positions, "embeddings.position_embedding.weight", t->patches + 1, D);
     bind_ignore(b, "embeddings.position_ids");
     bind_norm(b, &t->pre_layernorm, "pre_layrnorm", D);
