@@ -2,7 +2,7 @@
 
     assemble.py --work DIR --out weights                 writes weights/emoji-clip, weights/emoji-t5 (what is trained)
     assemble.py --work DIR --restore weights             an empty working folder from assembled models
-    assemble.py --work DIR --check weights/emoji-clip    diffusers loads it and paints; weights as trained
+    assemble.py --work DIR --check weights/emoji-clip [--dlens ./dlens]    diffusers loads it and paints; who else does the same
 
 Each folder has StableDiffusionPipeline's layout. training.json says how far the denoiser is and what was measured: with it
 `--restore` makes a state from which all stages go on (the averaged weights stand in for the live ones; the optimiser starts
@@ -11,10 +11,15 @@ afresh, which its warm-up covers).
 from __future__ import annotations
 
 import json
+import pathlib
 import shutil
+import subprocess
 import sys
+import tempfile
 
+import numpy as np
 import torch
+from PIL import Image
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, T5EncoderModel
 
@@ -116,28 +121,42 @@ def restore(args) -> None:
         common.log(f"restored {source.name}: {report['samples']} samples")
 
 
+def psnr(a, b) -> float:
+    return float(-10 * np.log10(max(np.mean((a - b) ** 2), 1e-20)))
+
+
 def check(args) -> None:
-    """diffusers loads the folder; its picture and the one painted by evaluate.Painter's loop agree."""
+    """diffusers loads the folder; its pictures against dlens's (over 40 dB wanted) and, where the working folder is there,
+    against those of the training's own loop."""
     from diffusers import StableDiffusionPipeline
-    import numpy as np
     import evaluate
-    encoder = args.check.name.split("-")[-1]
+    encoder, how = args.check.name.split("-")[-1], SAMPLER
     pipe = StableDiffusionPipeline.from_pretrained(args.check, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
-    picture = pipe("a red dog and a white cat", num_inference_steps=20, guidance_scale=2.5,
-                   generator=torch.Generator().manual_seed(0), output_type="np").images[0]
-    painter = evaluate.Painter(args.work, encoder)
-    own = painter.paint(painter.text(["a red dog and a white cat"]), [0], 20, 2.5)[0].permute(1, 2, 0).numpy() / 2 + 0.5
-    common.log(f"{args.check.name}: picture {picture.shape}, {-10 * np.log10(np.mean((picture - own) ** 2)):.1f} dB "
-               f"against the training's own loop (f16 weights and bfloat16 there)")
+    trained = (args.work / f"unet-{encoder}" / "model" / "config.json").exists()
+    painter = evaluate.Painter(args.work, encoder) if trained else None
+    for seed, prompt in enumerate(("a dog", "a red dog and a white cat", "a kangaroo")):
+        picture = pipe(prompt, num_inference_steps=how["steps"], guidance_scale=how["guidance"],
+                       generator=torch.Generator().manual_seed(seed), output_type="np").images[0]
+        if args.dlens:
+            with tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / "own.png"
+                subprocess.run([args.dlens.resolve(), "generate", prompt, "-m", args.check, "-s", str(seed), "-o", path, "-q"], check=True,
+                               stdout=subprocess.DEVNULL)
+                own = np.asarray(Image.open(path).convert("RGB"), np.float64) / 255
+            common.log(f"{args.check.name}, '{prompt}': {psnr(picture, own):.1f} dB between diffusers and dlens")
+        if painter:
+            own = painter.paint(painter.text([prompt]), [seed], how["steps"], how["guidance"])[0].permute(1, 2, 0).numpy() / 2 + 0.5
+            common.log(f"{args.check.name}, '{prompt}': {psnr(picture, own):.1f} dB between diffusers and the training's loop "
+                       "(f16 weights here, bfloat16 there)")
 
 
 def main() -> None:
-    import pathlib
     p = common.parser(__doc__)
     p.add_argument("--out", type=pathlib.Path)
     p.add_argument("--restore", type=pathlib.Path)
     p.add_argument("--check", type=pathlib.Path)
+    p.add_argument("--dlens", type=pathlib.Path, help="the program whose pictures --check also compares")
     args = p.parse_args()
     common.start(args)
     if args.restore:
