@@ -58,7 +58,7 @@
     document.querySelector(".theme").click();
     ok("theme", /dark|light/.test(document.documentElement.dataset.theme));
     ok("links_have_targets", all(".contents a").every(function (a) { return document.querySelector(a.getAttribute("href")); }));
-    ok("plots", all("svg.chart").length === 1 + 3 * data.questions.length);
+    ok("plots", all("svg.chart").length === 1 + 3 * data.questions.length + 2);
   }
 
   function zoom() {

@@ -17,6 +17,7 @@ struct run {
     size_t prompt_count, seed_count, layer_count;
     const int *layers;
     int blocks, side;
+    const char *control, *conditioning; /* JSON of these parts of a manifest; NULL: none */
 };
 
 static void put(struct scratch *s, const char *folder, const char *name, const char *text) {
@@ -41,9 +42,11 @@ static void put_manifest(struct scratch *s, const char *folder, const struct run
                   "{\"schema\":1,\"version\":\"0.1.0\",\"command\":[\"dlens\"],\"model\":{\"path\":"
                   "\"m\",\"family\":\"f\",\"encoder\":\"E\",\"layers\":%d,\"weights\":\"w\"},"
                   "\"options\":{\"steps\":1,\"width\":%d,\"height\":%d,\"guidance\":1,\"eta\":0,"
-                  "\"sampler\":\"ddim\",\"negative\":\"\",\"norm\":\"final\",\"native\":false,"
-                  "\"layers\":[",
+                  "\"sampler\":\"ddim\",\"negative\":\"\",\"norm\":\"final\",\"native\":false,",
                   r->blocks, r->side, r->side);
+    if (r->control)
+        buffer_format(&b, "\"control\":\"%s\",", r->control);
+    buffer_text(&b, "\"layers\":[");
     for (size_t i = 0; i < r->layer_count; i++)
         buffer_format(&b, i ? ",%d" : "%d", r->layers[i]);
     buffer_text(&b, "],\"seeds\":[");
@@ -55,6 +58,8 @@ static void put_manifest(struct scratch *s, const char *folder, const struct run
         put_json_text(&b, r->prompts[i]);
         buffer_text(&b, ",\"tokens\":[]}");
     }
+    if (r->conditioning)
+        buffer_format(&b, "],\"conditioning\":[%s", r->conditioning);
     buffer_text(&b, "],\"images\":[],\"complete\":true}");
     put(s, folder, "manifest.json", b.data);
     buffer_free(&b);
@@ -106,13 +111,25 @@ static char *read_all(struct scratch *s, const char *folder, const char *name) {
 
 static const char *const two_prompts[] = {"a dog", "a <b>&\"cat\"'</script>"};
 static const int four_layers[] = {0, 2, 4, 8};
-static const struct run small = {two_prompts, 2, 2, 4, four_layers, 8, 8};
+static const struct run small = {two_prompts, 2, 2, 4, four_layers, 8, 8, NULL, NULL};
 
 /* Row by row: emerges at 2, at 4, unstable (0, then from 8), never. */
 static const char small_scores[] = "prompt,0,2,4,8,seed\n"
                                    "a dog,0,1,1,1,0\na dog,0,0,1,1,1\n"
                                    "\"a <b>&\"\"cat\"\"'</script>\",1,0,0,1,0\n"
                                    "\"a <b>&\"\"cat\"\"'</script>\",0,1,0,0,1\n";
+
+/* One grey picture in the place of another. */
+static void put_grey(struct scratch *s, const char *folder, const struct run *r, size_t prompt,
+                     size_t seed, size_t layer, int grey) {
+    uint8_t rgb[8 * 8 * 3];
+    unsigned char *png;
+    size_t size;
+    memset(rgb, grey, sizeof rgb);
+    assert_int_equal(png_encode(&s->cx, rgb, r->side, r->side, NULL, &png, &size), DL_OK);
+    put_picture(s, folder, r, prompt, seed, layer, png, size);
+    free(png);
+}
 
 static void make_small(struct scratch *s, const char *folder, const char *scores) {
     put_manifest(s, folder, &small);
@@ -238,7 +255,7 @@ static void folder_is_read(void **state) {
 static void rows_find_their_places(void **state) {
     static const char *const twice[] = {"b", "a", "b"};
     static const int layers[] = {0, 1};
-    static const struct run run = {twice, 3, 2, 2, layers, 1, 8};
+    static const struct run run = {twice, 3, 2, 2, layers, 1, 8, NULL, NULL};
     static const int expected[] = {0, 1, 2, EMERGES_UNKNOWN, 1, EMERGES_UNKNOWN};
     struct scratch s;
     struct study study;
@@ -304,6 +321,74 @@ static void report_has_the_numbers(void **state) {
     scratch_end(&s);
 }
 
+/* ---- distances ------------------------------------------------------------------------------- */
+
+static void running_means(void **state) {
+    static const double values[] = {4, NAN, 7, 13, 16};
+    struct running_mean m = {0}, far = {0};
+    (void)state;
+    assert_true(isnan(running_mean(&m)) && isnan(running_deviation(&m)));
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        running_take(&m, values[i]);
+        running_take(&far, values[i] + 1e9); /* a sum of squares would have lost it */
+    }
+    assert_int_equal(m.n, 4);
+    assert_true(fabs(running_mean(&m) - 10) < 1e-12);
+    assert_true(fabs(running_deviation(&m) - sqrt(30)) < 1e-12);
+    assert_true(fabs(running_deviation(&far) - sqrt(30)) < 1e-6);
+}
+
+/* The numbers behind `relative_layer` in the row of this run and layer, in run/NAME. */
+static void check_row(struct scratch *s, const char *name, const char *run, const char *layer,
+                      size_t count, const double *numbers) {
+    char path[SCRATCH_PATH_MAX];
+    struct csv csv;
+    size_t row = 0;
+    snprintf(path, sizeof path, "%s/run/%s", s->dir, name);
+    assert_int_equal(csv_read(&s->cx, path, &csv), DL_OK);
+    while (row < csv.rows && (strcmp(csv_cell(&csv, row, csv_column(&csv, "run")), run) != 0 ||
+                              strcmp(csv_cell(&csv, row, csv_column(&csv, "layer")), layer) != 0))
+        row++;
+    assert_true(row < csv.rows);
+    const size_t first = csv_column(&csv, "relative_layer") + 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *cell = csv_cell(&csv, row, first + i);
+        assert_true(isnan(numbers[i]) ? !*cell : fabs(strtod(cell, NULL) - numbers[i]) < 1e-9);
+    }
+    csv_free(&csv);
+}
+
+static const char some_conditionings[] =
+    "{\"prompt\":0,\"layer\":0,\"distance\":0.5,\"cosine\":0.8},"
+    "{\"prompt\":1,\"layer\":0,\"distance\":0.7,\"cosine\":null},"
+    "{\"prompt\":1,\"layer\":8,\"distance\":0,\"cosine\":1},"
+    "{\"prompt\":7,\"layer\":8,\"distance\":9,\"cosine\":9}";
+
+static void distances(void **state) {
+    struct scratch s;
+    struct run run = small;
+    char *text;
+    (void)state;
+    scratch_begin(&s);
+    make_small(&s, "run", small_scores);
+    run.conditioning = some_conditionings;
+    put_manifest(&s, "run", &run);
+    put_grey(&s, "run", &small, 0, 0, 0, 110);
+    put(&s, "run", "0-a-dog/seed-1/layer-02.png", "broken");
+    assert_int_equal(study_report(&s.cx, path_of(&s, "run")), DL_OK);
+    check_row(&s, "distances.csv", "lens", "0", 7,
+              (const double[]){4, 2.5, 5, 2, 0.6, sqrt(0.02), 0.8});
+    check_row(&s, "distances.csv", "lens", "2", 7, (const double[]){3, 0, 0, 0, NAN, NAN, NAN});
+    check_row(&s, "distances.csv", "lens", "8", 7, (const double[]){4, 0, 0, 1, 0, NAN, 1});
+    check_row(&s, "plots/distance-picture.csv", "lens", "0", 3, (const double[]){4, 2.5, 5});
+    text = read_all(&s, "run", "index.html");
+    assert_non_null(strstr(text, "<section id=\"distances\">"));
+    free(text);
+    scratch_end(&s);
+}
+
+/* ---- folders of other kinds ------------------------------------------------------------------ */
+
 /* A plain lens' folder has no questions; a shard is none. */
 static void other_folders(void **state) {
     struct scratch s;
@@ -346,7 +431,7 @@ static void size_is_bounded(void **state) {
         snprintf(names[i], sizeof names[i], "prompt %zu", i);
         prompts[i] = names[i];
     }
-    const struct run large = {prompts, PROMPTS, 2, 7, layers, 6, SIDE};
+    const struct run large = {prompts, PROMPTS, 2, 7, layers, 6, SIDE, NULL, NULL};
     put_manifest(&s, "large", &large);
     put_pictures(&s, "large", &large, -1); /* 1400 pictures of 12 KiB */
     assert_int_equal(study_report(&s.cx, path_of(&s, "large")), DL_OK);
@@ -362,7 +447,7 @@ static void size_is_bounded(void **state) {
 static void runs_compared(void **state) {
     static const char *const other_prompts[] = {"a bird", "a dog"};
     static const int other_layers[] = {0, 1, 4};
-    static const struct run other = {other_prompts, 2, 2, 3, other_layers, 4, 8};
+    static const struct run other = {other_prompts, 2, 2, 3, other_layers, 4, 8, NULL, NULL};
     struct scratch s;
     struct runs_compared c;
     char a[SCRATCH_PATH_MAX], b[SCRATCH_PATH_MAX];
@@ -419,6 +504,8 @@ int main(void) {
         cmocka_unit_test(folder_is_read),
         cmocka_unit_test(rows_find_their_places),
         cmocka_unit_test(report_has_the_numbers),
+        cmocka_unit_test(running_means),
+        cmocka_unit_test(distances),
         cmocka_unit_test(other_folders),
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(runs_compared),

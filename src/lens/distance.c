@@ -27,18 +27,18 @@ struct distance conditioning_distance(const float *c, const float *ordinary, siz
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
-/* One prompt and seed: cells (layers), the last of the lens among them. */
-static int measure_row(dl_context *cx, struct cell *cells, size_t count, size_t last,
-                       const char *folder) {
+/* One prompt and seed: cells (layers) from the picture of `last`. */
+static int measure_row(dl_context *cx, struct cell *cells, size_t count, const char *folder,
+                       const struct cell *last, const char *last_folder) {
     struct image reference = {0};
-    if (!cells[last].made)
+    if (!last->made)
         return DL_OK;
-    int status = cell_read(cx, folder, &cells[last], &reference);
+    int status = cell_read(cx, last_folder, last, &reference);
     for (size_t l = 0; l < count && status == DL_OK; l++) {
         struct image image = {0};
         if (!cells[l].made)
             continue;
-        if (l == last) {
+        if (&cells[l] == last) {
             cells[l].distance = 0;
             continue;
         }
@@ -51,12 +51,14 @@ static int measure_row(dl_context *cx, struct cell *cells, size_t count, size_t 
     return status;
 }
 
-int distance_pictures(dl_context *cx, struct grid *grid, const char *folder) {
-    const size_t last = grid->settings->layer_count - 1;
+int distance_pictures(dl_context *cx, struct grid *grid, const char *folder,
+                      const struct grid *lens, const char *lens_folder) {
+    const size_t last = lens->settings->layer_count - 1, count = grid->layer_count;
     for (size_t i = 0; i < grid_count(grid); i++)
         grid->cells[i].distance = NAN;
-    for (size_t i = 0; i < grid_count(grid); i += grid->layer_count)
-        DL_TRY(measure_row(cx, grid->cells + i, grid->layer_count, last, folder));
+    for (size_t row = 0; row < grid->prompt_count * grid->seed_count; row++)
+        DL_TRY(measure_row(cx, grid->cells + row * count, count, folder,
+                           &lens->cells[row * lens->layer_count + last], lens_folder));
     return DL_OK;
 }
 

@@ -388,8 +388,7 @@ int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *gr
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "conditioning");
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "images");
     cJSON_DeleteItemFromObjectCaseSensitive(manifest, "complete");
-    if (!grid->times_apart)
-        put(b, manifest, "conditioning", distance_json(grid));
+    put(b, manifest, "conditioning", distance_json(grid));
     put(b, manifest, "images", images_json(b, grid));
     put(b, manifest, "complete", cJSON_CreateBool(grid_complete(grid)));
     char *path = path_join(folder, "manifest.json");

@@ -25,8 +25,8 @@ struct cell {
  * ones and, with native, layer -1 behind them.
  *
  * Times differ from run to run, so where two folders of the same pictures are to be equal byte for
- * byte, times_apart keeps them out of manifest and report: they stand in times.csv alone. Nor are
- * there distances then, of which a part of a run may know only some. */
+ * byte, times_apart keeps them out of manifest and report: they stand in times.csv alone. Nor does
+ * the manifest have distances of pictures then, of which a part of a run may know only some. */
 struct grid {
     const struct settings *settings;
     const char *const *prompts; /* borrowed */

@@ -280,7 +280,9 @@ static int present_run(struct folder_run *r, bool stopped) {
 static int finish(struct folder_run *r, int status) {
     char message[MESSAGE_MAX];
     memcpy(message, r->cx->message, sizeof message);
-    int written = r->grid.times_apart ? DL_OK : distance_pictures(r->cx, &r->grid, r->folder);
+    int written = DL_OK;
+    if (!r->grid.times_apart)
+        written = distance_pictures(r->cx, &r->grid, r->folder, &r->grid, r->folder);
     if (written == DL_OK)
         written = manifest_write(r->cx, r->manifest, &r->grid, r->folder);
     if (written == DL_OK)
@@ -354,7 +356,7 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
         const size_t found = count_made(&r.grid);
         const struct lens_callbacks callbacks = {
             .skip = is_made,
-            .measured = r.grid.times_apart ? NULL : on_measured,
+            .measured = on_measured,
             .emit = on_picture,
             .user = &r,
             .progress = options->progress,

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const experiment_files[] = {"prompts.csv", "experiment.json", "annotations",
-                                        "plots",       "signatures.csv",  NULL};
+const char *const experiment_files[] = {"prompts.csv",    "experiment.json", "annotations", "plots",
+                                        "signatures.csv", "distances.csv",   NULL};
 
 struct experiment {
     dl_context *cx;

@@ -117,6 +117,13 @@ static int copy_file(dl_context *cx, const char *from_dir, const char *to_dir, c
     return status;
 }
 
+/* Distances of conditionings, of every prompt from the first part that has encoded it. */
+static void take_conditionings(struct merge *m) {
+    for (size_t i = 0; i < m->grid.prompt_count * m->grid.layer_count; i++)
+        for (size_t part = 0; part < m->count && isnan(m->grid.conditionings[i].relative); part++)
+            m->grid.conditionings[i] = m->parts[part].grid.conditionings[i];
+}
+
 static int copy_pictures(struct merge *m) {
     for (size_t i = 0; i < m->count; i++)
         for (size_t c = 0; c < grid_count(&m->grid); c++) {
@@ -288,6 +295,7 @@ static int begin(struct merge *m, const char *const *folders) {
     DL_TRY(check_completeness(m));
     DL_TRY(grid_init(m->cx, &m->grid, &first->settings, first->prompts, first->prompt_count));
     m->grid.times_apart = true;
+    take_conditionings(m);
     return DL_OK;
 }
 

@@ -43,29 +43,38 @@ static void put_contents(const struct study *s, struct buffer *b) {
         buffer_html(b, s->questions[i].name);
         buffer_text(b, "</a>");
     }
+    if (s->record.grid.layer_count > 1)
+        buffer_text(b, "<a href=\"#distances\">Distances</a>");
     buffer_text(b, "<a href=\"#settings\">Settings</a></nav>\n");
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
-static int put_figures(dl_context *cx, const struct study *s, struct buffer *b) {
-    struct plots plots = {.cx = cx, .folder = s->record.folder, .page = b};
-    plots_sweep(s->record.folder);
+static void put_questions(struct plots *plots, const struct study *s) {
+    struct buffer *b = plots->page;
     if (!s->question_count) {
         buffer_text(b, "<p class=\"note\">Nobody has annotated these pictures: there are no scores "
                        "to plot. People can, below.</p>\n");
-        return DL_OK;
+        return;
     }
     buffer_text(b, "<section>\n<h2>What is there, layer by layer</h2>\n<figure class=\"first\">");
-    report_overview(&plots, s);
+    report_overview(plots, s);
     buffer_text(b, "<figcaption>Mean score of every question against the relative layer (layer / "
                    "number of blocks) with 95 % intervals, by bootstrap over prompts. Every plot "
                    "also lies in plots/ as .svg and .csv.</figcaption></figure>\n");
     for (size_t i = 0; i < s->question_count; i++)
-        report_question(&plots, s, i);
+        report_question(plots, s, i);
     buffer_text(b, "</section>\n");
+}
+
+static int put_figures(dl_context *cx, const struct sides *sides, struct buffer *b) {
+    const struct study *s = sides->items[0].study;
+    struct plots plots = {.cx = cx, .folder = s->record.folder, .page = b};
+    plots_sweep(s->record.folder);
+    put_questions(&plots, s);
+    report_distances(&plots, sides);
     DL_TRY(plots.status);
-    return report_comparisons(cx, s, b);
+    return s->question_count ? report_comparisons(cx, s, b) : DL_OK;
 }
 
 /* ---- settings -------------------------------------------------------------------------------- */
@@ -113,7 +122,8 @@ static void put_foot(const struct study *s, struct buffer *b) {
 
 /* ---- the page -------------------------------------------------------------------------------- */
 
-static int put_page(dl_context *cx, const struct study *s, struct buffer *b) {
+static int put_page(dl_context *cx, const struct sides *sides, struct buffer *b) {
+    const struct study *s = sides->items[0].study;
     struct buffer css = {0};
     page_lines(&css, svg_css);
     page_lines(&css, report_css);
@@ -124,7 +134,7 @@ static int put_page(dl_context *cx, const struct study *s, struct buffer *b) {
     page_main(b);
     put_heading(s, b);
     put_contents(s, b);
-    DL_TRY(put_figures(cx, s, b));
+    DL_TRY(put_figures(cx, sides, b));
     report_signatures(s, b);
     DL_TRY(report_pictures(cx, s, b));
     put_foot(s, b);
@@ -135,12 +145,15 @@ static int put_page(dl_context *cx, const struct study *s, struct buffer *b) {
     return DL_OK;
 }
 
-int study_report_write(dl_context *cx, const struct study *s) {
+static int write_report(dl_context *cx, const struct sides *sides) {
+    const struct study *s = sides->items[0].study;
     struct buffer b = {0};
     char *path = path_join(s->record.folder, "index.html");
-    int status = path ? put_page(cx, s, &b) : fail_memory(cx, "index.html", 0);
+    int status = path ? put_page(cx, sides, &b) : fail_memory(cx, "index.html", 0);
     if (status == DL_OK)
         status = signatures_write(cx, s);
+    if (status == DL_OK)
+        status = distances_write(cx, sides);
     if (status == DL_OK)
         status = buffer_check(cx, &b, path);
     if (status == DL_OK)
@@ -152,12 +165,16 @@ int study_report_write(dl_context *cx, const struct study *s) {
 
 int study_report(dl_context *cx, const char *folder) {
     struct study study;
+    struct sides sides = {0};
     int status = study_open(cx, folder, 0, &study);
     if (status == DL_OK && study.record.shards)
         status = fail(cx, DL_USAGE, "%s: is shard %zu of %zu; dlens merge puts the parts together",
                       folder, study.record.shard, study.record.shards);
     if (status == DL_OK)
-        status = study_report_write(cx, &study);
+        status = sides_open(cx, &study, &sides);
+    if (status == DL_OK)
+        status = write_report(cx, &sides);
+    sides_free(&sides);
     study_close(&study);
     return status;
 }

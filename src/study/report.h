@@ -3,6 +3,7 @@
  *     OUT/index.html             plots, tables, comparisons, pictures, annotation by people
  *     OUT/plots/NAME.svg, .csv   each plot by itself, and its numbers
  *     OUT/signatures.csv         signatures of failure: of pictures, and of rows and questions
+ *     OUT/distances.csv          how far each layer is from the last one (sides.h)
  *
  * The page embeds thumbnails; the pictures beside it are linked. */
 #ifndef DLENS_STUDY_REPORT_H
@@ -11,14 +12,11 @@
 #include "out/svg.h"
 #include "stats/compare.h"
 #include "stats/order.h"
-#include "study/report_data.h"
+#include "study/sides.h"
 
 /* Writes the report of a run's folder, which holds an experiment or a plain lens; of a shard
  * DL_USAGE. */
 int study_report(dl_context *cx, const char *folder);
-
-/* The same of a folder that was read. */
-int study_report_write(dl_context *cx, const struct study *study);
 
 /* ---- its parts ------------------------------------------------------------------------------- */
 
@@ -46,6 +44,12 @@ void report_question(struct plots *p, const struct study *study, size_t question
 
 /* The paper's comparisons as far as the set's columns allow. */
 int report_comparisons(dl_context *cx, const struct study *study, struct buffer *b);
+
+/* How far every layer of every run is from the last one: plots, and a table. */
+void report_distances(struct plots *p, const struct sides *sides);
+
+/* The head of a table with a column for each layer, up to <tbody>. */
+void report_layer_names(struct buffer *b, const struct grid *grid, const char *first);
 
 /* A comparison's contrasts and correlations as a table. */
 void report_contrasts(struct buffer *b, const struct comparison *comparison);

@@ -21,15 +21,20 @@ static size_t count_pictures(const struct study *s, size_t layer, unsigned sign)
     return n;
 }
 
-static void put_pictures(struct buffer *b, const struct study *s) {
-    const struct grid *g = &s->record.grid;
-    buffer_text(b, "<div class=\"scroll\"><table class=\"figures\"><thead><tr><th>pictures</th>");
+void report_layer_names(struct buffer *b, const struct grid *g, const char *first) {
+    buffer_format(b, "<thead><tr><th>%s</th>", first);
     for (size_t l = 0; l < g->layer_count; l++)
         if (grid_layer(g, l) < 0)
             buffer_text(b, "<th>native</th>");
         else
             buffer_format(b, "<th>layer %d</th>", grid_layer(g, l));
     buffer_text(b, "</tr></thead>\n<tbody>\n");
+}
+
+static void put_pictures(struct buffer *b, const struct study *s) {
+    const struct grid *g = &s->record.grid;
+    buffer_text(b, "<div class=\"scroll\"><table class=\"figures\">");
+    report_layer_names(b, g, "pictures");
     for (size_t i = 0; i < 3; i++) {
         buffer_format(b, "<tr><th scope=\"row\">%s</th>", signature_names[i]);
         for (size_t l = 0; l < g->layer_count; l++)

@@ -37,6 +37,11 @@ ok unasked_have_no_row sh -c '! grep -q alone whole/annotations/binding.csv'
 ok header_as_the_paper [ "$(head -n 1 whole/annotations/class1.csv)" = prompt,0,4,seed ]
 ok reliability grep -q '"other_prompts"' whole/annotations/reliability.json
 ok times_stand_apart sh -c 'grep -q "\"seconds\":[[:space:]]*null" whole/manifest.json && [ "$(wc -l < whole/times.csv)" -eq 13 ]'
+ok distances_of_all_layers [ "$(cut -d, -f1-4,7 whole/distances.csv)" = "run,layer,relative_layer,pictures,prompts
+lens,0,0,6,3
+lens,4,1,6,3" ]
+ok last_layer_is_no_distance_away grep -q '^lens,4,1,6,0,0,3,0,0,1$' whole/distances.csv
+ok manifest_has_conditionings [ "$(grep -c '"cosine"' whole/manifest.json)" -eq 6 ]
 ok command_without_places sh -c '! grep "\"command\"" whole/manifest.json | grep -q whole'
 
 # ---- the same bytes after an interrupted annotation, and with other questions asked meanwhile
@@ -91,6 +96,11 @@ status merge 0 "" merge -o merged part-3 part-1 part-2
 ok merge_prints_the_report [ "$(cat out)" = merged/index.html ]
 ok merge_same_bytes diff -r --exclude times.csv once merged
 ok merge_has_times [ "$(wc -l < merged/times.csv)" -eq 13 ]
+for i in 1 2 3 4 5; do # parts that end within a prompt's pictures, and within a seed's
+    "$dlens" experiment set.csv $long --shard $i/5 -o fifth-$i > out 2> err
+done
+status merge_fifths 0 "" merge -o fifths fifth-1 fifth-2 fifth-3 fifth-4 fifth-5
+ok merge_fifths_same_bytes diff -r --exclude times.csv once fifths
 status merge_again 0 "12 of the pictures were there, 0 made" merge -o merged part-1 part-2 part-3
 status merged_is_resumed 0 "" experiment set.csv $long -o merged
 ok merged_stays diff -r --exclude times.csv once merged
