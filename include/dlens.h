@@ -315,7 +315,8 @@ typedef struct dl_experiment {
                               NULL: the default one; "none": no annotation */
     const char *questions; /* which are asked, joined by commas; NULL: all that the columns allow */
     int shard, shards;     /* makes the shard-th (from 1) of so many equal parts; 0, 0: all */
-    dl_run run;            /* folder NULL: experiment-out/NAME; latents_file must be NULL */
+    dl_run run;            /* folder NULL: experiment-out/NAME; latents_file must be NULL; its
+                              controls are experiments, too, with the same judge and questions */
 } dl_experiment;
 
 /* Where options->layers is NULL, every fourth layer and the last (of some built-in sets all); where
@@ -330,9 +331,10 @@ typedef struct dl_prompt_set {
 } dl_prompt_set;
 DL_API int dl_experiment_set(size_t index, dl_prompt_set *set);
 
-/* Puts the shards of one experiment together in run->folder, which is then what the experiment in
- * one piece would have written, byte for byte but for times.csv. DL_USAGE for parts that are no
- * shards of the same experiment, DL_FAILED where pictures or annotations are missing. */
+/* Puts the shards of one experiment, and of its controls, together in run->folder, which is then
+ * what the experiment in one piece would have written, byte for byte but for times.csv. DL_USAGE
+ * for parts that are no shards of the same experiment, DL_FAILED where pictures, annotations or a
+ * control are missing. */
 DL_API int dl_merge(dl_context *cx, const char *const *parts, size_t count, const dl_run *run,
                     dl_run_result *result);
 

@@ -58,6 +58,9 @@
     document.querySelector(".theme").click();
     ok("theme", /dark|light/.test(document.documentElement.dataset.theme));
     ok("links_have_targets", all(".contents a").every(function (a) { return document.querySelector(a.getAttribute("href")); }));
+    ok("controls", all("#controls th a").every(function (a) { return a.getAttribute("href") === "controls/" + a.textContent + "/index.html"; }) && all("#controls .figures")[1].querySelectorAll("td").length === 7 * 2 * data.questions.length);
+    ok("controls_in_plots", all(".question .pair figure:first-child .curve + text").filter(function (name) { return name.textContent === "shuffled"; }).length === data.questions.length);
+    ok("distances", all("#distances svg.chart").length === 2 && all("#distances .figures td").length === 3 * 2 * L);
     ok("plots", all("svg.chart").length === 1 + 3 * data.questions.length + 2);
   }
 

@@ -387,6 +387,42 @@ static void distances(void **state) {
     scratch_end(&s);
 }
 
+/* A control is measured against the lens' last layer, and what it holds stands beside the lens'. */
+static void controls(void **state) {
+    static const char its_scores[] = "prompt,0,2,4,8,seed\na dog,0,0,0,1,0\na dog,0,0,0,0,1\n";
+    struct scratch s;
+    struct run run = small;
+    char *text;
+    (void)state;
+    scratch_begin(&s);
+    make_small(&s, "run", small_scores);
+    make_small(&s, "run/controls/shuffled", its_scores);
+    make_small(&s, "run/controls/padding", its_scores); /* says that it is the lens itself */
+    run.control = "shuffled";
+    run.conditioning = some_conditionings;
+    put_manifest(&s, "run/controls/shuffled", &run);
+    put_grey(&s, "run/controls/shuffled", &small, 1, 0, 3, 130);
+    put_grey(&s, "run", &small, 1, 1, 3, 101);
+    assert_int_equal(study_report(&s.cx, path_of(&s, "run")), DL_OK);
+    check_row(&s, "distances.csv", "lens", "8", 4, (const double[]){4, 0, 0, 0});
+    check_row(&s, "distances.csv", "lens", "0", 3, (const double[]){4, 0.25, 0.5});
+    check_row(&s, "distances.csv", "shuffled", "0", 7,
+              (const double[]){4, 0.25, 0.5, 2, 0.6, sqrt(0.02), 0.8});
+    check_row(&s, "distances.csv", "shuffled", "8", 2, (const double[]){4, 7.75});
+    check_row(&s, "plots/class-score.csv", "shuffled", "8", 2, (const double[]){2, 0.5});
+    check_row(&s, "plots/class-score.csv", "lens", "8", 2, (const double[]){4, 0.75});
+    text = read_all(&s, "run", "distances.csv");
+    assert_null(strstr(text, "padding"));
+    free(text);
+    text = read_all(&s, "run", "index.html");
+    assert_non_null(strstr(text, "<a href=\"controls/shuffled/index.html\">shuffled</a></th>"
+                                 "<td>2</td><td>1</td><td>1</td><td>0</td><td>8.0</td>"
+                                 "<td>0.500</td>"));
+    assert_null(strstr(text, "controls/padding"));
+    free(text);
+    scratch_end(&s);
+}
+
 /* ---- folders of other kinds ------------------------------------------------------------------ */
 
 /* A plain lens' folder has no questions; a shard is none. */
@@ -506,6 +542,7 @@ int main(void) {
         cmocka_unit_test(report_has_the_numbers),
         cmocka_unit_test(running_means),
         cmocka_unit_test(distances),
+        cmocka_unit_test(controls),
         cmocka_unit_test(other_folders),
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(runs_compared),

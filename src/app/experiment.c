@@ -54,7 +54,7 @@ int command_experiment(const struct invocation *call) {
     dl_experiment experiment = {
         .judge = o->judge,
         .questions = o->questions,
-        .run = {.folder = o->output, .overwrite = o->overwrite},
+        .run = {.folder = o->output, .overwrite = o->overwrite, .controls = o->controls},
     };
     struct inputs inputs = {.seeds = NULL};
     dl_model *model = NULL;

@@ -60,7 +60,9 @@ static const struct command commands[] = {
      "  dlens experiment colors\n\n"
      "runs a built-in set into experiment-out/colors. On four machines, then on one:\n\n"
      "  dlens experiment set.csv -m MODEL --shard 1/4 -o part-1     (2/4, 3/4, 4/4)\n"
-     "  dlens merge -o whole part-1 part-2 part-3 part-4",
+     "  dlens merge -o whole part-1 part-2 part-3 part-4\n\n"
+     "With controls, annotated like the lens, in the same plots and tables:\n\n"
+     "  dlens experiment colors --controls shuffled,norm-none",
      command_experiment},
     {"merge", CMD_MERGE, "puts the shards of an experiment together", "-o OUT PART...",
      "Puts together what dlens experiment --shard I/N has made, in any order. The\n"

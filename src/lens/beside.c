@@ -30,6 +30,10 @@ const char *controls_name(size_t variant) {
     return variants[variant].name;
 }
 
+const char *controls_about(size_t variant) {
+    return variants[variant].about;
+}
+
 int controls_parse(dl_context *cx, const char *list, bool chosen[VARIANT_COUNT]) {
     const bool all = strcmp(list, "all") == 0;
     for (size_t i = 0; i < VARIANT_COUNT; i++)
@@ -57,7 +61,7 @@ int controls_parse(dl_context *cx, const char *list, bool chosen[VARIANT_COUNT])
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static char *control_folder(const char *folder, size_t variant) {
+char *control_folder(const char *folder, size_t variant) {
     char *all = path_join(folder, CONTROLS_FOLDER);
     char *path = all ? path_join(all, variants[variant].name) : NULL;
     free(all);
@@ -66,7 +70,8 @@ static char *control_folder(const char *folder, size_t variant) {
 
 static int run_control(dl_context *cx, const dl_model *model, const dl_options *options,
                        const char *const *prompts, size_t prompt_count, const dl_run *run,
-                       const char *folder, size_t variant, dl_run_result *total) {
+                       const struct run_plan *plan, const char *folder, size_t variant,
+                       dl_run_result *total) {
     const struct variant *v = &variants[variant];
     dl_options its = *options;
     dl_run how = *run;
@@ -79,7 +84,7 @@ static int run_control(dl_context *cx, const dl_model *model, const dl_options *
     how.overwrite = 1; /* it lies inside the lens' folder, which has been accepted */
     how.latents_file = how.controls = NULL;
     how.explain = 0;
-    int status = path ? lens_run(cx, model, &its, prompts, prompt_count, &how, NULL, &result)
+    int status = path ? lens_run(cx, model, &its, prompts, prompt_count, &how, plan, &result)
                       : fail_memory(cx, CONTROLS_FOLDER, 0);
     total->made += result.made;
     total->found += result.found;
@@ -91,10 +96,12 @@ static int run_control(dl_context *cx, const dl_model *model, const dl_options *
 
 int controls_run(dl_context *cx, const dl_model *model, const dl_options *options,
                  const char *const *prompts, size_t prompt_count, const dl_run *run,
-                 const char *folder, const bool chosen[VARIANT_COUNT], dl_run_result *result) {
+                 const struct run_plan *plan, const char *folder, const bool chosen[VARIANT_COUNT],
+                 dl_run_result *result) {
     for (size_t i = 0; i < VARIANT_COUNT; i++)
         if (chosen[i])
-            DL_TRY(run_control(cx, model, options, prompts, prompt_count, run, folder, i, result));
+            DL_TRY(run_control(cx, model, options, prompts, prompt_count, run, plan, folder, i,
+                               result));
     return DL_OK;
 }
 
@@ -163,18 +170,18 @@ static cJSON *common_part(const cJSON *manifest) {
     return copy;
 }
 
-/* True if a record is the control of that name to the lens of this manifest. */
-static int is_control(dl_context *cx, const cJSON *manifest, const struct record *record,
-                      const struct grid *grid, const struct variant *v, bool *is) {
+int control_belongs(dl_context *cx, const cJSON *manifest, const struct settings *lens,
+                    const struct record *record, size_t variant, bool *is) {
+    const struct variant *v = &variants[variant];
     const struct settings *its = &record->settings;
     char what[256];
     cJSON *mine = common_part(manifest), *other = common_part(record->manifest);
     *is = false;
     int status =
         mine && other ? manifest_same(cx, mine, other, is, what) : fail_memory(cx, "report", 0);
-    const enum dl_norm norm = v->norm < 0 ? grid->settings->norm : (enum dl_norm)v->norm;
+    const enum dl_norm norm = v->norm < 0 ? lens->norm : (enum dl_norm)v->norm;
     *is = *is && its->control == v->control && its->norm == norm &&
-          record->grid.layer_count == grid->settings->layer_count;
+          record->grid.layer_count == lens->layer_count;
     cJSON_Delete(mine);
     cJSON_Delete(other);
     return status;
@@ -264,7 +271,7 @@ static int read_control(dl_context *cx, const cJSON *manifest, const char *folde
     int status = file ? DL_OK : fail_memory(cx, CONTROLS_FOLDER, 0);
     if (status == DL_OK && file_exists(file)) {
         if (record_open(cx, path, &record) == DL_OK)
-            status = is_control(cx, manifest, &record, grid, &variants[variant], &is);
+            status = control_belongs(cx, manifest, grid->settings, &record, variant, &is);
         else
             tell(cx, DL_LOG_WARNING, "%s; the report leaves it out", cx->message);
     }

@@ -1,7 +1,8 @@
 /* Controls beside the lens: `lens --controls shuffled,norm-none,...`. Each is a run of its own,
  * with the same prompts, seeds, layers and sampling and one thing changed, in OUT/controls/NAME,
  * resumed as any; the lens' report then shows their pictures under its own, with their distances
- * (distance.h), and OUT/controls.csv has the numbers.
+ * (distance.h), and OUT/controls.csv has the numbers. Beside an experiment each is an experiment
+ * (study/sides.h).
  *
  *     shuffled, padding, random          see controls.h
  *     norm-none, norm-block, norm-match  what a layer's state passes through, see enum dl_norm
@@ -14,6 +15,9 @@
 #include "lens/manifest.h"
 #include "out/beside.h"
 
+struct record;
+struct run_plan;
+
 #define CONTROLS_FOLDER "controls"
 #define CONTROLS_FILE   "controls.csv"
 
@@ -21,11 +25,23 @@
 enum { VARIANT_COUNT = 6 };
 int controls_parse(dl_context *cx, const char *list, bool chosen[VARIANT_COUNT]);
 const char *controls_name(size_t variant);
+const char *controls_about(size_t variant); /* "the prompt's tokens in another order" */
 
-/* Runs the chosen ones, one after another, beside the run in `folder`; adds to *result's counts. */
+/* FOLDER/controls/NAME in fresh memory (free); NULL when memory is short. */
+char *control_folder(const char *folder, size_t variant);
+
+/* Runs the chosen ones, one after another, beside the run in `folder` and by its plan; adds to
+ * *result's counts. */
 int controls_run(dl_context *cx, const dl_model *model, const dl_options *options,
                  const char *const *prompts, size_t prompt_count, const dl_run *run,
-                 const char *folder, const bool chosen[VARIANT_COUNT], dl_run_result *result);
+                 const struct run_plan *plan, const char *folder, const bool chosen[VARIANT_COUNT],
+                 dl_run_result *result);
+
+/* Whether a run that was read is the control of this number to the lens of these settings and this
+ * manifest: the same model, prompts and options, but for what the control changes. Of a shard it
+ * is not asked which one. */
+int control_belongs(dl_context *cx, const struct cJSON *manifest, const struct settings *lens,
+                    const struct record *record, size_t variant, bool *is);
 
 /* What the report shows: the run's own distances, and those of the controls in its folder that are
  * of the same prompts and settings. A folder that is no such run, or damaged, is left out. */

@@ -268,8 +268,8 @@ int choose_folder(dl_context *cx, const struct cJSON *manifest, struct grid *gri
     return status;
 }
 
-static int present_run(struct folder_run *r, bool stopped) {
-    const struct run_folder folder = {r->folder, r->manifest, &r->grid, stopped};
+static int present_run(struct folder_run *r, bool stopped, bool again) {
+    const struct run_folder folder = {r->folder, r->manifest, &r->grid, stopped, again};
     if (r->plan->finish)
         return r->plan->finish(r->plan->user, &folder);
     return present(r->cx, r->manifest, &r->grid, r->folder);
@@ -277,7 +277,7 @@ static int present_run(struct folder_run *r, bool stopped) {
 
 /* Manifest, latents, sheets and report of what is there. After a failure it is tried all the same,
  * as far as it goes, and the failure's message is kept. */
-static int finish(struct folder_run *r, int status) {
+static int finish(struct folder_run *r, int status, bool again) {
     char message[MESSAGE_MAX];
     memcpy(message, r->cx->message, sizeof message);
     int written = DL_OK;
@@ -288,7 +288,7 @@ static int finish(struct folder_run *r, int status) {
     if (written == DL_OK)
         written = write_latents(r);
     if (written == DL_OK && (status == DL_OK || status == DL_CANCELLED))
-        written = present_run(r, status == DL_CANCELLED);
+        written = present_run(r, status == DL_CANCELLED, again);
     if (status == DL_OK)
         return written;
     memcpy(r->cx->message, message, sizeof message);
@@ -336,8 +336,8 @@ static size_t count_made(const struct grid *grid) {
 /* The controls, and the report once more, with what there is of them. */
 static int run_beside(struct folder_run *r, const dl_options *options, dl_run_result *result) {
     int status = controls_run(r->cx, r->model, options, r->grid.prompts, r->grid.prompt_count,
-                              r->run, r->folder, r->controls, result);
-    return finish(r, status);
+                              r->run, r->plan, r->folder, r->controls, result);
+    return finish(r, status, true);
 }
 
 int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
@@ -365,7 +365,7 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
             .explainer = run->explain ? &explainer : NULL,
         };
         status = lens(cx, model, &r.settings, prompts, prompt_count, &callbacks);
-        status = finish(&r, status);
+        status = finish(&r, status, false);
         if (status == DL_OK && run->controls)
             status = run_beside(&r, options, result);
         if (status == DL_OK || status == DL_CANCELLED) {

@@ -13,10 +13,11 @@ struct run_folder {
     const struct cJSON *manifest; /* without or with the list of pictures; see manifest_begin */
     struct grid *grid;
     bool stopped; /* the run was interrupted */
+    bool again;   /* it was finished before: what stands beside it has come */
 };
 
-/* What a caller that builds on a run (an experiment) asks of it beside dl_run; zero what is not
- * said. */
+/* What a caller that builds on a run (an experiment) asks of it, and of its controls, beside
+ * dl_run; zero what is not said. */
 struct run_plan {
     const char *base;             /* default folder, in place of lens-out/SLUG; NULL: that */
     size_t shard, shards;         /* makes this part, from 1, of so many; shards 0: everything */

@@ -125,19 +125,26 @@ static int write_facts(struct experiment *e, const char *folder) {
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* The last step of a run: what an experiment has beside the pictures. A shard gets no report: it is
- * no result by itself. */
-static int finish(void *user, const struct run_folder *folder) {
-    struct experiment *e = user;
+/* What an experiment has beside the pictures, of which a part may be missing where it was stopped.
+ */
+static int annotate_run(struct experiment *e, const struct run_folder *folder) {
     DL_TRY(write_table(e, folder->path));
     DL_TRY(write_facts(e, folder->path));
-    int status = DL_OK;
-    if (e->judge && !folder->stopped)
-        status = annotate(e->cx, e->judge, &e->questions, &e->set, folder, e->options->progress,
-                          e->options->progress_user);
+    if (!e->judge || folder->stopped)
+        return DL_OK;
+    return annotate(e->cx, e->judge, &e->questions, &e->set, folder, e->options->progress,
+                    e->options->progress_user);
+}
+
+/* The last step of a run, the experiment's or a control's; once more the experiment's when its
+ * controls are there. A shard gets no report: it is no result by itself. */
+static int finish(void *user, const struct run_folder *folder) {
+    struct experiment *e = user;
+    int status = folder->again ? DL_OK : annotate_run(e, folder), presented = DL_OK;
     if (e->how->shards || (status != DL_OK && status != DL_CANCELLED))
         return status;
-    int presented = present_sheets(e->cx, folder->manifest, folder->grid, folder->path);
+    if (!folder->again)
+        presented = present_sheets(e->cx, folder->manifest, folder->grid, folder->path);
     if (presented == DL_OK)
         presented = study_report(e->cx, folder->path);
     return status ? status : presented;

@@ -5,6 +5,8 @@
  *     OUT/prompts.csv                  the prompt set, with all its columns
  *     OUT/experiment.json              columns, questions, judge
  *     OUT/annotations/...              answers (study/annotate.h)
+ *     OUT/controls/NAME/...            controls: each an experiment with the same prompts, seeds,
+ *                                      layers, judge and questions (lens/beside.h)
  *     OUT/index.html, plots/, ...      the report (study/report.h) */
 #ifndef DLENS_STUDY_EXPERIMENT_H
 #define DLENS_STUDY_EXPERIMENT_H

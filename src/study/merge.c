@@ -2,11 +2,13 @@
  *
  * Nothing is made here: pictures are copied, tables united, sheets and report written from them, so
  * neither the model nor the judge is needed. What a shard does not make (another shard's pictures)
- * is empty in its tables, so that each cell is filled by one part. */
+ * is empty in its tables, so that each cell is filled by one part. A control is put together as the
+ * experiment is, of the folders PART/controls/NAME. */
 #include "study/experiment.h"
 
 #include "base/file.h"
 #include "base/json.h"
+#include "lens/beside.h"
 #include "lens/record.h"
 #include "study/answers.h"
 #include "study/embeddings.h"
@@ -299,7 +301,8 @@ static int begin(struct merge *m, const char *const *folders) {
     return DL_OK;
 }
 
-static int finish(struct merge *m) {
+/* Everything but the report. */
+static int put_together(struct merge *m) {
     DL_TRY(dir_make(m->cx, m->folder));
     DL_TRY(manifest_write(m->cx, m->manifest, &m->grid, m->folder));
     DL_TRY(copy_pictures(m));
@@ -307,37 +310,133 @@ static int finish(struct merge *m) {
     DL_TRY(copy_common(m, "experiment.json"));
     DL_TRY(unite_annotations(m));
     DL_TRY(manifest_write(m->cx, m->manifest, &m->grid, m->folder));
-    DL_TRY(present_sheets(m->cx, m->manifest, &m->grid, m->folder));
+    return present_sheets(m->cx, m->manifest, &m->grid, m->folder);
+}
+
+static void end(struct merge *m) {
+    grid_free(&m->grid);
+    cJSON_Delete(m->manifest);
+    for (size_t i = 0; m->parts && i < m->count; i++)
+        record_close(&m->parts[i]);
+    free(m->parts);
+    free(m->folder);
+}
+
+/* ---- controls -------------------------------------------------------------------------------- */
+
+/* The folders of a control in the experiment's parts, folders (count), where it has begun there;
+ * the others are NULL. */
+static int find_control(struct merge *m, size_t variant, char **folders, size_t *found) {
+    *found = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        char *path = control_folder(m->parts[i].folder, variant);
+        char *file = path ? path_join(path, "manifest.json") : NULL;
+        const bool is_there = file && file_exists(file);
+        folders[i] = is_there ? path : NULL;
+        *found += is_there ? 1 : 0;
+        if (!is_there)
+            free(path);
+        free(file);
+        if (!file)
+            return fail_memory(m->cx, CONTROLS_FOLDER, 0);
+    }
+    return DL_OK;
+}
+
+/* Opens a control of the experiment m: no part may lack it. */
+static int begin_control(struct merge *m, size_t variant, char **folders, struct merge *control) {
+    bool belongs;
+    for (size_t i = 0; i < m->count; i++)
+        if (!folders[i])
+            return fail(m->cx, DL_FAILED,
+                        "%s: lacks the control %s, which another part has; run this shard again "
+                        "with --controls %s",
+                        m->parts[i].folder, controls_name(variant), controls_name(variant));
+    *control = (struct merge){.cx = m->cx, .count = m->count};
+    DL_TRY(begin(control, (const char *const *)folders));
+    DL_TRY(control_belongs(m->cx, m->manifest, &m->parts[0].settings, &control->parts[0], variant,
+                           &belongs));
+    if (!belongs)
+        return fail(m->cx, DL_USAGE, "%s: is no control of %s", control->parts[0].folder,
+                    m->parts[0].folder);
+    return DL_OK;
+}
+
+/* Opens all that there are, controls (VARIANT_COUNT); of the others `count` stays 0. */
+static int begin_controls(struct merge *m, struct merge *controls) {
+    char **folders = NULL;
+    int status = allocate(m->cx, "parts", m->count, sizeof *folders, (void **)&folders);
+    for (size_t v = 0; v < VARIANT_COUNT && status == DL_OK; v++) {
+        size_t found;
+        status = find_control(m, v, folders, &found);
+        if (status == DL_OK && found)
+            status = begin_control(m, v, folders, &controls[v]);
+        for (size_t i = 0; i < m->count; i++) {
+            free(folders[i]);
+            folders[i] = NULL;
+        }
+    }
+    free(folders);
+    return status;
+}
+
+static int merge_control(struct merge *control, const struct run_plan *plan, char *folder) {
+    /* it lies inside the experiment's folder, which has been accepted */
+    const dl_run run = {.folder = folder, .overwrite = 1};
+    if (!folder)
+        return fail_memory(control->cx, CONTROLS_FOLDER, 0);
+    DL_TRY(choose_folder(control->cx, control->manifest, &control->grid, &run, plan,
+                         &control->folder));
+    DL_TRY(put_together(control));
+    return study_report(control->cx, control->folder);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static int merge_all(struct merge *m, struct merge *controls, const char *const *parts,
+                     const dl_run *run) {
+    static const struct run_plan plan = {.own_files = experiment_files};
+    DL_TRY(begin(m, parts));
+    DL_TRY(begin_controls(m, controls));
+    DL_TRY(choose_folder(m->cx, m->manifest, &m->grid, run, &plan, &m->folder));
+    DL_TRY(put_together(m));
+    for (size_t v = 0; v < VARIANT_COUNT; v++) {
+        if (!controls[v].count)
+            continue;
+        char *folder = control_folder(m->folder, v);
+        int status = merge_control(&controls[v], &plan, folder);
+        free(folder);
+        DL_TRY(status);
+    }
     return study_report(m->cx, m->folder);
+}
+
+static void count_pictures(const struct merge *m, dl_run_result *result) {
+    result->made += m->copied;
+    result->found += grid_count(&m->grid) - m->copied;
 }
 
 int experiment_merge(dl_context *cx, const char *const *parts, size_t count, const dl_run *run,
                      dl_run_result *result) {
-    static const struct run_plan plan = {.own_files = experiment_files};
-    struct merge m = {.cx = cx, .count = count};
+    struct merge m = {.cx = cx, .count = count}, controls[VARIANT_COUNT] = {{0}};
     memset(result, 0, sizeof *result);
     if (!count || !run->folder)
         return fail(cx, DL_USAGE,
                     count ? "--output: the folder of the whole is not given"
                           : "PART: no part is given");
-    int status = begin(&m, parts);
-    if (status == DL_OK)
-        status = choose_folder(cx, m.manifest, &m.grid, run, &plan, &m.folder);
-    if (status == DL_OK)
-        status = finish(&m);
+    int status = merge_all(&m, controls, parts, run);
     if (status == DL_OK) {
         result->report = path_join(m.folder, "index.html");
         result->manifest = path_join(m.folder, "manifest.json");
-        result->made = m.copied;
-        result->found = grid_count(&m.grid) - m.copied;
+        count_pictures(&m, result);
         if (!result->report || !result->manifest)
             status = fail_memory(cx, "result", 0);
     }
-    grid_free(&m.grid);
-    cJSON_Delete(m.manifest);
-    for (size_t i = 0; m.parts && i < count; i++)
-        record_close(&m.parts[i]);
-    free(m.parts);
-    free(m.folder);
+    for (size_t v = 0; v < VARIANT_COUNT; v++) {
+        if (status == DL_OK && controls[v].count)
+            count_pictures(&controls[v], result);
+        end(&controls[v]);
+    }
+    end(&m);
     return status;
 }

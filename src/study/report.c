@@ -35,7 +35,8 @@ static void put_heading(const struct study *s, struct buffer *b) {
     buffer_text(b, "</h1>\n");
 }
 
-static void put_contents(const struct study *s, struct buffer *b) {
+static void put_contents(const struct sides *sides, struct buffer *b) {
+    const struct study *s = sides->items[0].study;
     buffer_text(b, "<nav class=\"contents\" aria-label=\"Contents\"><a href=\"#gallery\">Pictures"
                    "</a>");
     for (size_t i = 0; i < s->question_count; i++) {
@@ -43,14 +44,17 @@ static void put_contents(const struct study *s, struct buffer *b) {
         buffer_html(b, s->questions[i].name);
         buffer_text(b, "</a>");
     }
-    if (s->record.grid.layer_count > 1)
+    if (sides->count > 1)
+        buffer_text(b, "<a href=\"#controls\">Controls</a>");
+    if (s->record.grid.layer_count > 1 || sides->count > 1)
         buffer_text(b, "<a href=\"#distances\">Distances</a>");
     buffer_text(b, "<a href=\"#settings\">Settings</a></nav>\n");
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
-static void put_questions(struct plots *plots, const struct study *s) {
+static void put_questions(struct plots *plots, const struct sides *sides) {
+    const struct study *s = sides->items[0].study;
     struct buffer *b = plots->page;
     if (!s->question_count) {
         buffer_text(b, "<p class=\"note\">Nobody has annotated these pictures: there are no scores "
@@ -63,7 +67,7 @@ static void put_questions(struct plots *plots, const struct study *s) {
                    "number of blocks) with 95 % intervals, by bootstrap over prompts. Every plot "
                    "also lies in plots/ as .svg and .csv.</figcaption></figure>\n");
     for (size_t i = 0; i < s->question_count; i++)
-        report_question(plots, s, i);
+        report_question(plots, sides, i);
     buffer_text(b, "</section>\n");
 }
 
@@ -71,7 +75,9 @@ static int put_figures(dl_context *cx, const struct sides *sides, struct buffer 
     const struct study *s = sides->items[0].study;
     struct plots plots = {.cx = cx, .folder = s->record.folder, .page = b};
     plots_sweep(s->record.folder);
-    put_questions(&plots, s);
+    put_questions(&plots, sides);
+    if (sides->count > 1)
+        report_controls(sides, b);
     report_distances(&plots, sides);
     DL_TRY(plots.status);
     return s->question_count ? report_comparisons(cx, s, b) : DL_OK;
@@ -95,8 +101,9 @@ static void put_option(struct buffer *b, const struct study *s, const char *key)
 }
 
 static void put_foot(const struct study *s, struct buffer *b) {
-    static const char *const keys[] = {"layers",   "skip_layers", "seeds",  "steps",    "sampler",
-                                       "guidance", "width",       "height", "negative", "norm"};
+    static const char *const keys[] = {"layers",   "skip_layers", "seeds",  "steps",
+                                       "sampler",  "guidance",    "width",  "height",
+                                       "negative", "norm",        "control"};
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(s->record.manifest, "model");
     buffer_text(b, "<section class=\"about\" id=\"settings\">\n<div>\n<h2>How to read this</h2>\n"
                    "<p>The hidden state behind each layer of the text encoder was given to the "
@@ -133,7 +140,7 @@ static int put_page(dl_context *cx, const struct sides *sides, struct buffer *b)
     buffer_free(&css);
     page_main(b);
     put_heading(s, b);
-    put_contents(s, b);
+    put_contents(sides, b);
     DL_TRY(put_figures(cx, sides, b));
     report_signatures(s, b);
     DL_TRY(report_pictures(cx, s, b));

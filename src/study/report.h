@@ -40,7 +40,10 @@ void plots_sweep(const char *folder);
 
 /* The section of every question, and the one that shows all of them over relative layers. */
 void report_overview(struct plots *p, const struct study *study);
-void report_question(struct plots *p, const struct study *study, size_t question);
+void report_question(struct plots *p, const struct sides *sides, size_t question);
+
+/* The controls, and what of every question emerges in them, beside the lens. */
+void report_controls(const struct sides *sides, struct buffer *b);
 
 /* The paper's comparisons as far as the set's columns allow. */
 int report_comparisons(dl_context *cx, const struct study *study, struct buffer *b);

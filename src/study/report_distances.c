@@ -33,7 +33,7 @@ static void plot_values(struct plots *p, const struct sides *sides, enum measure
                         const char *name, const char *title, const char *label, double *x) {
     const struct study *lens = sides->items[0].study;
     const size_t layers = lens->record.settings.layer_count;
-    struct svg_curve curves[sizeof sides->items / sizeof *sides->items];
+    struct svg_curve curves[SIDES_MAX];
     struct buffer csv = {0};
     double highest = 0;
     buffer_text(&csv, "run,layer,relative_layer,n,mean,sd\n");

@@ -109,7 +109,7 @@ static bool points_make(struct plots *p, const struct summary *s, int blocks, st
 }
 
 static void scores_csv(struct buffer *csv, const char *question, const struct summary *s,
-                       const struct points *points) {
+                       const struct points *points, const char *run) {
     for (size_t i = 0; i < points->count; i++) {
         csv_text(csv, question, false);
         csv_number(csv, points->x[i], false);
@@ -117,11 +117,12 @@ static void scores_csv(struct buffer *csv, const char *question, const struct su
         csv_number(csv, (double)s->layer[i].n, false);
         csv_number(csv, points->y[i], false);
         csv_number(csv, points->low[i], false);
-        csv_number(csv, points->high[i], true);
+        csv_number(csv, points->high[i], false);
+        csv_text(csv, run, true);
     }
 }
 
-static const char scores_header[] = "question,layer,relative_layer,n,mean,ci95_low,ci95_high\n";
+static const char scores_header[] = "question,layer,relative_layer,n,mean,ci95_low,ci95_high,run\n";
 
 void report_overview(struct plots *p, const struct study *study) {
     const size_t count = study->question_count;
@@ -141,7 +142,7 @@ void report_overview(struct plots *p, const struct study *study) {
         const struct points *at = &points[made];
         curves[made] =
             (struct svg_curve){q->name, at->count, at->relative, at->y, at->low, at->high};
-        scores_csv(&csv, q->name, &q->summary, at);
+        scores_csv(&csv, q->name, &q->summary, at, "lens");
     }
     if (p->status == DL_OK) {
         const struct svg_lines plot = {.title = "Mean score of every question by relative layer",
@@ -160,31 +161,43 @@ void report_overview(struct plots *p, const struct study *study) {
     free(curves);
 }
 
-static void plot_scores(struct plots *p, const struct study *study,
+/* The lens, and the controls that were asked the question. */
+static void plot_scores(struct plots *p, const struct sides *sides,
                         const struct study_question *q) {
-    struct points points;
+    const int blocks = sides->items[0].study->blocks;
+    struct points points[SIDES_MAX];
+    struct svg_curve curves[SIDES_MAX];
     struct buffer csv = {0};
     char name[NAME_SIZE], title[NAME_SIZE];
-    if (!points_make(p, &q->summary, study->blocks, &points))
-        return;
-    const struct svg_curve curve = {NULL,     points.count, points.x,
-                                    points.y, points.low,   points.high};
+    size_t count = 0;
+    buffer_text(&csv, scores_header);
+    for (size_t i = 0; i < sides->count; i++) {
+        const struct study_question *its = side_question(&sides->items[i], q->name);
+        struct points *at = &points[count];
+        if (!its || !points_make(p, &its->summary, blocks, at))
+            continue;
+        curves[count++] =
+            (struct svg_curve){sides->items[i].name, at->count, at->x, at->y, at->low, at->high};
+        scores_csv(&csv, q->name, &its->summary, at, sides->items[i].name);
+    }
     snprintf(name, sizeof name, "%.80s-score", q->name);
     snprintf(title, sizeof title, "%.80s: mean score by layer, with 95 %% intervals", q->name);
-    const struct svg_lines plot = {.title = title,
-                                   .x_label = "layer",
-                                   .y_label = "mean score",
-                                   .curves = &curve,
-                                   .curve_count = 1,
-                                   .x_high = study->blocks,
-                                   .y_high = 1,
-                                   .ticks = points.x,
-                                   .tick_count = points.count,
-                                   .relative = true};
-    buffer_text(&csv, scores_header);
-    scores_csv(&csv, q->name, &q->summary, &points);
-    plots_lines(p, name, &plot, &csv);
-    free(points.x);
+    if (p->status == DL_OK) {
+        const struct svg_lines plot = {.title = title,
+                                       .x_label = "layer",
+                                       .y_label = "mean score",
+                                       .curves = curves,
+                                       .curve_count = count,
+                                       .x_high = blocks,
+                                       .y_high = 1,
+                                       .ticks = points[0].x,
+                                       .tick_count = points[0].count,
+                                       .relative = true};
+        plots_lines(p, name, &plot, &csv);
+    }
+    buffer_free(&csv);
+    for (size_t i = 0; i < count; i++)
+        free(points[i].x);
 }
 
 /* ---- emergence ------------------------------------------------------------------------------- */
@@ -336,7 +349,8 @@ static void put_emergence(struct buffer *b, const struct summary *s) {
     buffer_text(b, ".</p>\n");
 }
 
-void report_question(struct plots *p, const struct study *study, size_t question) {
+void report_question(struct plots *p, const struct sides *sides, size_t question) {
+    const struct study *study = sides->items[0].study;
     const struct study_question *q = &study->questions[question];
     struct buffer *b = p->page;
     buffer_format(b, "<section class=\"question\" id=\"q%zu\">\n", question);
@@ -347,7 +361,7 @@ void report_question(struct plots *p, const struct study *study, size_t question
     buffer_text(b, "</p>\n");
     put_emergence(b, &q->summary);
     buffer_text(b, "<div class=\"pair\"><figure>");
-    plot_scores(p, study, q);
+    plot_scores(p, sides, q);
     buffer_text(b, "<figcaption>Mean score; the band is the 95 % interval.</figcaption></figure>"
                    "<figure>");
     plot_emergence(p, q);

@@ -46,17 +46,74 @@ static int measure(dl_context *cx, const struct study *lens, struct side *side) 
     return DL_OK;
 }
 
+/* Reads the study of a control; *is tells whether the folder holds the whole of it. */
+static int read_control(dl_context *cx, const struct record *lens, const char *path, size_t variant,
+                        struct study *study, bool *is) {
+    *is = false;
+    if (study_open(cx, path, 0, study) != DL_OK) {
+        tell(cx, DL_LOG_WARNING, "%s; the report leaves %s out", cx->message,
+             controls_name(variant));
+        return DL_OK;
+    }
+    DL_TRY(control_belongs(cx, lens->manifest, &lens->settings, &study->record, variant, is));
+    *is = *is && !study->record.shards;
+    if (!*is)
+        tell(cx, DL_LOG_WARNING, "%s: is no control of %s; the report leaves it out", path,
+             lens->folder);
+    return DL_OK;
+}
+
+/* Adds the control if its folder is there and holds it. */
+static int open_control(dl_context *cx, const struct record *lens, size_t variant,
+                        struct sides *out) {
+    struct study *study = NULL;
+    bool is = false;
+    char *path = control_folder(lens->folder, variant);
+    char *file = path ? path_join(path, "manifest.json") : NULL;
+    int status = file ? DL_OK : fail_memory(cx, CONTROLS_FOLDER, 0);
+    if (status == DL_OK && file_exists(file)) {
+        status = allocate(cx, "report", 1, sizeof *study, (void **)&study);
+        if (status == DL_OK)
+            status = read_control(cx, lens, path, variant, study, &is);
+    }
+    if (status == DL_OK && is) {
+        out->items[out->count++] =
+            (struct side){controls_name(variant), controls_about(variant), study, NULL};
+    } else if (study) {
+        study_close(study);
+        free(study);
+    }
+    free(file);
+    free(path);
+    return status;
+}
+
 int sides_open(dl_context *cx, struct study *lens, struct sides *out) {
     memset(out, 0, sizeof *out);
-    out->count = 1;
-    out->items[0] = (struct side){.name = "lens", .study = lens};
-    return measure(cx, lens, &out->items[0]);
+    out->items[out->count++] = (struct side){.name = "lens", .study = lens};
+    for (size_t v = 0; v < VARIANT_COUNT; v++)
+        DL_TRY(open_control(cx, &lens->record, v, out));
+    for (size_t i = 0; i < out->count; i++)
+        DL_TRY(measure(cx, lens, &out->items[i]));
+    return DL_OK;
 }
 
 void sides_free(struct sides *sides) {
-    for (size_t i = 0; i < sides->count; i++)
+    for (size_t i = 0; i < sides->count; i++) {
         free(sides->items[i].distances);
+        if (i > 0) {
+            study_close(sides->items[i].study);
+            free(sides->items[i].study);
+        }
+    }
     memset(sides, 0, sizeof *sides);
+}
+
+const struct study_question *side_question(const struct side *side, const char *name) {
+    for (size_t i = 0; i < side->study->question_count; i++)
+        if (strcmp(side->study->questions[i].name, name) == 0)
+            return &side->study->questions[i];
+    return NULL;
 }
 
 /* ---- distances.csv --------------------------------------------------------------------------- */

@@ -11,13 +11,13 @@ a dog,dog,0.5
 "a cat, </script><script>window.hostile = 1</script> ""&amp;""",cat,0.25
 a dogs' owl,owl,0.125
 END
-status experiment 0 "" experiment set.csv -m "$tiny" --steps 1 --size 64x64 -l all --seeds 2 -q -j 1 -o run
+status experiment 0 "" experiment set.csv -m "$tiny" --steps 1 --size 64x64 -l all --seeds 2 -q -j 1 -o run --controls shuffled
 ok prints_the_report [ "$(cat out)" = run/index.html ]
 for file in scores class-score class-emergence class-heat match-heat; do
     ok "plot_$file" [ -s run/plots/$file.svg -a -s run/plots/$file.csv ]
 done
-ok csv_of_scores [ "$(head -n 1 run/plots/class-score.csv)" = question,layer,relative_layer,n,mean,ci95_low,ci95_high ]
-ok csv_has_all_layers [ "$(wc -l < run/plots/class-score.csv)" -eq 6 ]
+ok csv_of_scores [ "$(head -n 1 run/plots/class-score.csv)" = question,layer,relative_layer,n,mean,ci95_low,ci95_high,run ]
+ok csv_has_all_layers_of_both [ "$(wc -l < run/plots/class-score.csv)" -eq 11 ]
 ok emergence_counts_all_rows [ "$(tail -n +2 run/plots/class-emergence.csv | cut -d, -f2 | paste -sd+ - | bc)" -eq 6 ]
 ok signatures [ "$(head -n 1 run/signatures.csv)" = prompt,seed,layer,question,signature ]
 ok prompts_are_escaped sh -c '! grep -q "<script>window.hostile" run/index.html run/plots/*.svg'
