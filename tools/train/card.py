@@ -14,6 +14,7 @@ import sys
 import assemble
 import common
 import models
+import train_unet
 import world
 
 TARGETS = {"noun_common": ("single noun, common", .90), "noun_rare": ("single noun, rare", .70),
@@ -91,7 +92,9 @@ def card(args, encoder: str) -> str:
         f"- {text}",
         f"- VAE: {world.RES} x {world.RES} pixels to {models.LATENT_RES} x {models.LATENT_RES} x {models.LATENT} latents.",
         f"- UNet of 8.6 M weights, v-prediction, min-SNR-5, averaged weights: {report['samples']:,} samples in "
-        f"{report['seconds'] / 3600:.1f} hours of one core.",
+        f"{report['seconds'] / 3600:.1f} hours of one core" + (
+            "." if encoder == "clip" else f"; the first {train_unet.TRUNK:,} are those of emoji-clip's denoiser, from which this "
+            "one started with new keys and values of the text."),
         f"- Best pictures in few steps: {how['sampler']}, {how['steps']} steps, guidance {how['guidance']} "
         "(`dlens.json`).", "",
         "## Data",
