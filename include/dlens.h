@@ -463,6 +463,43 @@ DL_API int dl_limit_memory(dl_context *cx, dl_model *model, const dl_options *op
  * 0.3 s). DL_FAILED without memory. */
 DL_API int dl_measure_speed(dl_context *cx, double *speed);
 
+/* ---- converting --------------------------------------------------------------------------- */
+
+typedef struct dl_convert_options {
+    const char *to;     /* "f32", "f16", "bf16", "int8" */
+    const char *parts;  /* "text_encoder,unet": the folders whose weights change; NULL: all */
+    const char *output; /* the new model's folder */
+    int overwrite;      /* not 0: a model that is there is replaced */
+    dl_progress_fn progress; /* after each tensor, stage "convert"; NULL: none */
+    void *user;
+} dl_convert_options;
+
+typedef struct dl_converted_part {
+    char name[64];        /* of its folder */
+    const char *from;     /* dtype of most weights, a constant: "F32", ... */
+    const char *to;       /* and now */
+    size_t tensors;       /* in the new file */
+    size_t changed;       /* weights with another dtype than before */
+    size_t before, after; /* bytes of the files */
+    double largest_error; /* of a weight, as a share of its tensor's largest */
+} dl_converted_part;
+
+typedef struct dl_converted {
+    dl_converted_part *parts;
+    size_t count;
+    size_t before, after;
+} dl_converted;
+
+/* Rewrites a model's folder in diffusers layout (or a bundled model, by name) with its weights in
+ * another dtype; README.md states the formats. One tensor at a time is in memory. The new folder is
+ * complete or absent. DL_USAGE for an output that is not free, the model's own folder, or a single
+ * file as the model; DL_MODEL where the model cannot be read; DL_FAILED where the disk is full or a
+ * value does not fit; DL_CANCELLED if the callback asked to stop. The result is freed with
+ * dl_converted_free. */
+DL_API int dl_convert(dl_context *cx, const char *model, const dl_convert_options *options,
+                      dl_converted *result);
+DL_API void dl_converted_free(dl_converted *result);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,9 +23,11 @@ int command_bench(const struct invocation *call);
 int command_compare(const struct invocation *call);
 int command_score(const struct invocation *call);
 int command_experiment(const struct invocation *call);
+int command_convert(const struct invocation *call);
 int command_merge(const struct invocation *call);
 
-/* The model of -m, $DLENS_MODEL, or the bundled one. Closed by the caller. */
+/* The model of -m, $DLENS_MODEL, or the bundled one: its path, and itself, closed by the caller. */
+const char *model_path(const struct options *options);
 int open_model(const struct invocation *call, dl_model **model);
 
 /* The seed of resampling, --seed; 0 where none is said. */

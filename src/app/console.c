@@ -137,8 +137,8 @@ static void name_picture(char out[64], int layer, uint64_t seed) {
         snprintf(out, 64, "layer %d, seed %" PRIu64, layer, seed);
 }
 
-/* What a line says of the running picture; encoding, of many prompts at once, and annotation, which
- * counts pictures as its steps, belong to none. */
+/* What a line says of the running picture; encoding, of many prompts at once, annotation, which counts
+ * pictures as its steps, and conversion, which counts tensors, belong to none. */
 static struct progress_line describe(const dl_progress *g, double elapsed, char detail[64]) {
     struct progress_line line = {
         .stage = g->stage,
@@ -147,7 +147,8 @@ static struct progress_line describe(const dl_progress *g, double elapsed, char 
         .seconds_left = -1,
         .ascii = !is_utf8(),
     };
-    if (strcmp(g->stage, "encode") == 0 || strcmp(g->stage, "annotate") == 0)
+    if (strcmp(g->stage, "encode") == 0 || strcmp(g->stage, "annotate") == 0 ||
+        strcmp(g->stage, "convert") == 0)
         return line;
     name_picture(detail, g->layer, g->seed);
     line.detail = detail;

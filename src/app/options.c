@@ -39,8 +39,10 @@ enum { APART = 1 << 30 };
 
 /* clang-format off */
 static const struct option table[] = {
-    {INPUT, "model", 'm', KIND_PATH, "PATH", "a folder in diffusers layout, or the name of a bundled model; default $DLENS_MODEL, else emoji-clip", AT(model), CMD_MODEL, 0, 0},
+    {INPUT, "model", 'm', KIND_PATH, "PATH", "a folder in diffusers layout, or the name of a bundled model; default $DLENS_MODEL, else emoji-clip", AT(model), CMD_MODEL | CMD_CONVERT, 0, 0},
     {INPUT, "prompts", 0, KIND_PATH, "FILE", "prompts from a file: one a line, or a .csv with a column `prompt`; - is standard input", AT(prompts_file), CMD_LISTED | CMD_ENCODE, 0, 0},
+    {INPUT, "to", 0, KIND_TEXT, "DTYPE", "f32, f16, bf16 or int8 (weights of linear layers and convolutions, with a scale for each output; all else keeps its dtype)", AT(to), CMD_CONVERT, 0, 0},
+    {INPUT, "parts", 0, KIND_TEXT, "LIST", "the parts whose weights change, joined by commas: text_encoder,unet; the others stay as they are; default all", AT(part_names), CMD_CONVERT, 0, 0},
     {INPUT, "encoder", 0, KIND_WHOLE, "N", "the text encoder to look through, where a model has several; default 1", AT(encoder), CMD_FOLDERS | CMD_ENCODE | CMD_TOKENIZE, 1, 1000},
 
     {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; 0 is the embeddings, k the output of block k; default all", AT(layers), CMD_LENS, 0, 0},
@@ -88,6 +90,8 @@ static const struct option table[] = {
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "the page, OUT.html, or a folder, which then also gets the plots as .svg and .csv; default compare-out/A-B", AT(output), CMD_COMPARE | APART, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "the PNG, default out.png; of several pictures the folder, default out", AT(output), CMD_GENERATE, 0, 0},
     {RESULTS, "output", 'o', KIND_PATH, "PATH", "the file; default states.safetensors (--units: JSON, default none)", AT(output), CMD_ENCODE, 0, 0},
+    {RESULTS, "output", 'o', KIND_PATH, "DIR", "folder of the new model", AT(output), CMD_CONVERT, 0, 0},
+    {RESULTS, "overwrite", 0, KIND_FLAG, NULL, "replace the model that the folder holds", AT(overwrite), CMD_CONVERT, 0, 0},
     {RESULTS, "overwrite", 0, KIND_FLAG, NULL, "put the results into a folder that holds other settings' results or foreign files: the former are removed", AT(overwrite), CMD_FOLDERS | CMD_MERGE | APART, 0, 0},
     {RESULTS, "latents", 0, KIND_PATH, "FILE", "also write the final latents, layer.N.seed.S (of several prompts prompt.P.layer.N.seed.S), to this safetensors file", AT(latents), CMD_LISTED, 0, 0},
     {RESULTS, "show", 0, KIND_FLAG, NULL, "draw the pictures in the terminal", AT(show), CMD_LISTED | APART, 0, 0},
@@ -104,7 +108,7 @@ static const struct option table[] = {
     {RUNNING, "max-memory", 0, KIND_TEXT, "SIZE", "stay below so much resident memory (300M, 2G), at the price of time, or say what is needed; default about 1.4 GB where that costs little", AT(max_memory), CMD_PICTURES | CMD_INSPECT | APART, 0, 0},
     {RUNNING, "parts", 0, KIND_FLAG, NULL, "time the parts alone, not each operation that they are made of", AT(parts), CMD_BENCH, 0, 0},
     {RUNNING, "repeats", 0, KIND_WHOLE, "N", "how often each part is timed, after a first run that is not; default 3", AT(repeats), CMD_BENCH, 1, 1000},
-    {RUNNING, "progress", 0, KIND_TEXT, "auto|on|off", "a progress line on standard error; default auto: on a terminal", AT(progress), CMD_PICTURES | APART, 0, 0},
+    {RUNNING, "progress", 0, KIND_TEXT, "auto|on|off", "a progress line on standard error; default auto: on a terminal", AT(progress), CMD_PICTURES | CMD_CONVERT | APART, 0, 0},
     {RUNNING, "quiet", 'q', KIND_FLAG, NULL, "no progress, no warnings", AT(quiet), CMD_ALL | APART, 0, 0},
     {RUNNING, "verbose", 'v', KIND_FLAG, NULL, "also notes, such as which folders were found", AT(verbose), CMD_ALL | APART, 0, 0},
     {RUNNING, "no-color", 0, KIND_FLAG, NULL, "no colours in messages (also with $NO_COLOR)", AT(no_color), CMD_ALL | APART, 0, 0},

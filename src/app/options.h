@@ -17,6 +17,7 @@ enum {
     CMD_ANALYSE = 1 << 8,
     CMD_SCORE = 1 << 9,
     CMD_COMPARE = 1 << 10,
+    CMD_CONVERT = 1 << 11,
     CMD_ALL = (1 << 30) - 1,
     CMD_LISTED = CMD_LENS | CMD_GENERATE, /* pictures of prompts given one by one */
     CMD_PICTURES = CMD_LISTED | CMD_EXPERIMENT,
@@ -30,7 +31,7 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
 struct options {
     const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise, *latents,
         *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
-        *cache, *shard, *units, *control, *controls, *judge, *questions, *scale, *compare;
+        *cache, *shard, *units, *control, *controls, *judge, *questions, *scale, *compare, *to, *part_names;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */
     long top, steps, threads, encoder, repeats, stages, reuse;

@@ -74,6 +74,32 @@ float bf16_to_f32(uint16_t half) {
     return value;
 }
 
+static uint32_t bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+uint16_t f32_to_f16(float x) {
+    const uint32_t sign = bits_of(x) >> 16 & 0x8000u;
+    uint32_t size = bits_of(x) & 0x7fffffffu;
+    if (isnan(x))
+        return (uint16_t)(sign | 0x7e00u);
+    if (size >= 0x477ff000u) /* 65520, half way from the largest number to the next */
+        return (uint16_t)(sign | 0x7c00u);
+    if (size < 0x38800000u) /* below 2^-14: multiples of 2^-24 */
+        return (uint16_t)(sign | (uint32_t)rintf(fabsf(x) * 0x1p24f));
+    size += 0xfffu + (size >> 13 & 1u);
+    return (uint16_t)(sign | (size - (112u << 23)) >> 13); /* 112: the biases' difference */
+}
+
+uint16_t f32_to_bf16(float x) {
+    const uint32_t bits = bits_of(x);
+    if (isnan(x))
+        return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
 bool tensor_is_aligned(const struct tensor *t) {
     return (uintptr_t)t->data % dtype_size(t->dtype) == 0;
 }

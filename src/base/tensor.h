@@ -67,6 +67,11 @@ struct tensor tensor_rows(const struct tensor *t, size_t first, size_t count);
 float f16_to_f32(uint16_t half);
 float bf16_to_f32(uint16_t half);
 
+/* The nearest such number, ties to the even one, as torch's half() and bfloat16() round: what is too
+ * large becomes infinite; NaN stays one. */
+uint16_t f32_to_f16(float x);
+uint16_t f32_to_bf16(float x);
+
 /* Whether the data may be read in place as an array of the element's type. */
 bool tensor_is_aligned(const struct tensor *t);
 

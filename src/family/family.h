@@ -149,6 +149,10 @@ int judge_locate(dl_context *cx, const char *path, char **out);
 int model_add_component(dl_context *cx, dl_model *model, const char *name, const char *class_name,
                         const struct store *store);
 
+/* The folder that `path` means: itself, or the bundled model of this name; freed by the caller.
+ * DL_MODEL if there is none. */
+int model_locate(dl_context *cx, const char *path, char **out);
+
 /* how may be NULL: all defaults. */
 int model_open(dl_context *cx, const char *path, const dl_open_options *how, dl_model **out);
 void model_close(dl_model *model);

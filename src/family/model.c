@@ -35,8 +35,7 @@ int model_add_component(dl_context *cx, dl_model *model, const char *name, const
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* The folder that `path` means: itself, or the bundled model of this name. */
-static int locate(dl_context *cx, const char *path, char **out) {
+int model_locate(dl_context *cx, const char *path, char **out) {
     *out = NULL;
     if (!dir_exists(path) && !file_exists(path) && path[0] && !strchr(path, '/'))
         *out = bundled_model(path);
@@ -143,7 +142,7 @@ int model_open(dl_context *cx, const char *path, const dl_open_options *how, dl_
     if (!model)
         return fail_memory(cx, path, sizeof *model);
     struct config index;
-    int status = locate(cx, path, &model->path);
+    int status = model_locate(cx, path, &model->path);
     if (status == DL_OK)
         status = config_open(cx, model->path, "model_index.json", &index);
     if (status == DL_OK) {

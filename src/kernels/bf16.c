@@ -6,22 +6,12 @@
  * f32. */
 #include "kernels/tables.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { ROWS = 4, COLUMNS = 16 };
 
-/* x to bf16, as the bits of the half. A NaN stays one. */
-static uint32_t narrow(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if (isnan(x))
-        return bits >> 16 | 0x40u;
-    return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-}
-
 static void put_lane(float *lane, float first, float second) {
-    const uint32_t bits = narrow(first) | narrow(second) << 16;
+    const uint32_t bits = f32_to_bf16(first) | (uint32_t)f32_to_bf16(second) << 16;
     memcpy(lane, &bits, sizeof bits);
 }
 

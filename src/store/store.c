@@ -15,9 +15,6 @@
 
 enum { INDEX_MAX_BYTES = 16 << 20, MAX_SHARDS = 1000, NAME_ROOM = 512 };
 
-/* The scales of tensor NAME of integers are NAME_scale. */
-static const char SCALES[] = "_scale";
-
 /* Memory given out by store_allocate; what is given out follows the head. */
 union block {
     union block *next;
@@ -243,6 +240,11 @@ static bool find_foreign(const char *dir, char *file, size_t size) {
     return found;
 }
 
+bool store_foreign(const char *dir) {
+    char file[256];
+    return find_foreign(dir, file, sizeof file);
+}
+
 static int no_weights(dl_context *cx, const char *dir, const char *stem) {
     char file[256];
     if (!dir_exists(dir))
@@ -256,7 +258,9 @@ static int no_weights(dl_context *cx, const char *dir, const char *stem) {
                 dir, file);
 }
 
-int store_open(dl_context *cx, const char *dir, const char *stem, struct store **out) {
+/* The file in the folder that is opened: STEM with the first of the endings that is there, freed by
+ * the caller; NULL where none is. */
+static int find_weights(dl_context *cx, const char *dir, const char *stem, char **path) {
     static const char *const endings[] = {".safetensors",
                                           ".safetensors.index.json",
                                           ".fp16.safetensors",
@@ -265,23 +269,39 @@ int store_open(dl_context *cx, const char *dir, const char *stem, struct store *
                                           ".bf16.safetensors",
                                           ".safetensors.index.bf16.json",
                                           ".bf16.safetensors.index.json"};
-    *out = NULL;
+    *path = NULL;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         char name[256];
         snprintf(name, sizeof name, "%s%s", stem, endings[i]);
-        char *path = path_join(dir, name);
-        if (!path)
+        *path = path_join(dir, name);
+        if (!*path)
             return fail_memory(cx, dir, strlen(dir) + sizeof name);
-        bool found = file_exists(path);
-        int status = DL_OK;
-        if (found)
-            status = ends_with(name, ".json") ? open_index(cx, dir, path, out)
-                                              : store_open_file(cx, path, out);
-        free(path);
-        if (found)
-            return status;
+        if (file_exists(*path))
+            return DL_OK;
+        free(*path);
+        *path = NULL;
     }
-    return no_weights(cx, dir, stem);
+    return DL_OK;
+}
+
+int store_find_weights(dl_context *cx, const char *dir, const char *stem, bool *there) {
+    char *path;
+    DL_TRY(find_weights(cx, dir, stem, &path));
+    *there = path != NULL;
+    free(path);
+    return DL_OK;
+}
+
+int store_open(dl_context *cx, const char *dir, const char *stem, struct store **out) {
+    char *path;
+    *out = NULL;
+    DL_TRY(find_weights(cx, dir, stem, &path));
+    if (!path)
+        return no_weights(cx, dir, stem);
+    int status = ends_with(path, ".json") ? open_index(cx, dir, path, out)
+                                          : store_open_file(cx, path, out);
+    free(path);
+    return status;
 }
 
 void store_close(struct store *store) {
@@ -311,16 +331,16 @@ const struct tensor *store_scales(const struct store *store, const struct tensor
     char name[NAME_ROOM];
     if (t->dtype != DTYPE_I8 || t->ndim == 0)
         return NULL;
-    const int length = snprintf(name, sizeof name, "%s%s", t->name, SCALES);
+    const int length = snprintf(name, sizeof name, "%s%s", t->name, STORE_SCALES);
     return length < (int)sizeof name ? store_find(store, name) : NULL;
 }
 
 bool store_is_scales(const struct store *store, const struct tensor *t) {
     char name[NAME_ROOM];
     const size_t length = strlen(t->name);
-    if (!ends_with(t->name, SCALES) || length >= sizeof name)
+    if (!ends_with(t->name, STORE_SCALES) || length >= sizeof name)
         return false;
-    snprintf(name, sizeof name, "%.*s", (int)(length - strlen(SCALES)), t->name);
+    snprintf(name, sizeof name, "%.*s", (int)(length - strlen(STORE_SCALES)), t->name);
     const struct tensor *of = store_find(store, name);
     return of && store_scales(store, of) == t;
 }

@@ -11,12 +11,20 @@
 
 struct store;
 
+#define STORE_SCALES "_scale"
+
 /* Opens the weights of one component folder. `stem` is the usual name without ending
  * ("model", "diffusion_pytorch_model"). Tried in order: STEM.safetensors,
  * STEM.safetensors.index.json, STEM.fp16.safetensors, STEM.safetensors.index.fp16.json (also
  * STEM.fp16.safetensors.index.json), the same with bf16. If only .bin/.ckpt/.pt/.msgpack weights
  * are there, the message tells how to convert. DL_MODEL on failure. */
 int store_open(dl_context *cx, const char *dir, const char *stem, struct store **out);
+
+/* Whether the folder holds weights that store_open would open. */
+int store_find_weights(dl_context *cx, const char *dir, const char *stem, bool *there);
+
+/* Whether the folder holds weights in a format that is not read. */
+bool store_foreign(const char *dir);
 
 /* Opens one safetensors file by its path. */
 int store_open_file(dl_context *cx, const char *path, struct store **out);
@@ -29,7 +37,7 @@ const struct tensor *store_find(const struct store *store, const char *name);
 size_t store_count(const struct store *store);
 const struct tensor *store_at(const struct store *store, size_t index); /* sorted by name */
 
-/* The scales of an I8 tensor NAME: the tensor NAME_scale, F32 of shape (rows), finite and not
+/* The scales of an I8 tensor NAME: the tensor NAME_scale (STORE_SCALES), F32 of shape (rows), finite and not
  * negative, which store_open has checked and put into the tensor. NULL where there is none. */
 const struct tensor *store_scales(const struct store *store, const struct tensor *t);
 
@@ -65,5 +73,12 @@ void *store_allocate(struct store *store, size_t bytes);
  * Complete or absent. */
 int store_write(dl_context *cx, const char *path, const struct tensor *tensors, size_t count,
                 const char *const *metadata);
+
+/* The same with data that need not be in memory: `writer` writes that of one tensor (an element of
+ * `tensors`, whose data is not looked at) to a stdio stream; called once for each, in the file's
+ * order, where the widest elements come first. Not DL_OK: the file is not made. */
+typedef int (*tensor_writer)(dl_context *cx, void *stream_FILE, const struct tensor *t, void *user);
+int store_write_with(dl_context *cx, const char *path, const struct tensor *tensors, size_t count,
+                     const char *const *metadata, tensor_writer writer, void *user);
 
 #endif

@@ -16,6 +16,8 @@ struct output {
     const struct tensor **order;
     size_t count;
     const char *header;
+    tensor_writer writer;
+    void *user;
 };
 
 static int by_width_then_name(const void *a, const void *b) {
@@ -67,21 +69,20 @@ static int write_all(dl_context *cx, void *stream_FILE, void *user) {
     FILE *stream = stream_FILE;
     size_t length = strlen(o->header);
     size_t padded = (length + HEADER_ALIGN - 1) / HEADER_ALIGN * HEADER_ALIGN;
-    (void)cx; /* errors stay in the stream, where file_write_with finds them */
+    /* errors stay in the stream, where file_write_with finds them */
     for (int i = 0; i < 8; i++)
         putc((int)((uint64_t)padded >> 8 * i & 255), stream);
     fprintf(stream, "%s%*s", o->header, (int)(padded - length), "");
-    for (size_t i = 0; i < o->count; i++)
-        fwrite(o->order[i]->data, dtype_size(o->order[i]->dtype), tensor_count(o->order[i]),
-               stream);
+    for (size_t i = 0; i < o->count && !ferror(stream); i++)
+        DL_TRY(o->writer(cx, stream, o->order[i], o->user));
     return DL_OK;
 }
 
-int store_write(dl_context *cx, const char *path, const struct tensor *tensors, size_t count,
-                const char *const *metadata) {
+int store_write_with(dl_context *cx, const char *path, const struct tensor *tensors, size_t count,
+                     const char *const *metadata, tensor_writer writer, void *user) {
     void *memory;
     DL_TRY(allocate(cx, path, count, sizeof(struct tensor *), &memory));
-    struct output o = {.order = memory, .count = count};
+    struct output o = {.order = memory, .count = count, .writer = writer, .user = user};
     for (size_t i = 0; i < count; i++)
         o.order[i] = &tensors[i];
     qsort(o.order, count, sizeof *o.order, by_width_then_name);
@@ -92,4 +93,15 @@ int store_write(dl_context *cx, const char *path, const struct tensor *tensors, 
     cJSON_free(header);
     free(memory);
     return status;
+}
+
+static int write_data(dl_context *cx, void *stream_FILE, const struct tensor *t, void *user) {
+    (void)cx, (void)user;
+    fwrite(t->data, dtype_size(t->dtype), tensor_count(t), stream_FILE);
+    return DL_OK;
+}
+
+int store_write(dl_context *cx, const char *path, const struct tensor *tensors, size_t count,
+                const char *const *metadata) {
+    return store_write_with(cx, path, tensors, count, metadata, write_data, NULL);
 }

@@ -131,7 +131,7 @@ status unknown_option 2 "did you mean --steps" lens "a dog" --stepss 3
 status option_of_another_command 2 "does not take" tokenize "a dog" --steps 3
 status option_without_value 2 "missing" lens "a dog" --steps
 status unknown_command 2 "did you mean lens" lense -m "$tiny" --help
-status planned_command 2 "no such command" convert colors
+status convert_takes_no_argument 2 "the model is -m colors" convert colors
 for spec in 5 -6 0:x 1,,2 "" 0:0 ::0 a 99999999999999999999; do
     status "layers_$spec" 2 "layers" lens "a dog" -m "$tiny" $fast -l "$spec" -o bad
 done

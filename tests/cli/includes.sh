@@ -1,6 +1,7 @@
 #!/bin/sh
 # The folders of src/ have ranks; a file includes only lower ranks and its own folder:
-#   base < kernels, store, out < nn, stats < text | diffusion | vision < family | judge < lens < study < api
+#   base < kernels, store, out < nn, stats < text | diffusion | vision < family | judge <
+#   lens | convert < study < api
 #   < app
 # Folders of equal rank do not include each other. Prints a line for each folder.
 cd "$(dirname "$0")/../.." || exit 1
@@ -12,7 +13,7 @@ rank() {
     nn | stats) echo 2 ;;
     text | diffusion | vision) echo 3 ;;
     family | judge) echo 4 ;;
-    lens) echo 5 ;;
+    lens | convert) echo 5 ;;
     study) echo 6 ;;
     api) echo 7 ;;
     app) echo 8 ;;
