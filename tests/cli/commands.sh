@@ -11,11 +11,11 @@ status help 0 "" --help
 ok help_lists_commands grep -q "generate" out
 status help_of_a_command 0 "" help generate
 status help_of_nothing 2 "no such command" help nothing
-for command in lens generate encode tokenize inspect bench; do "$dlens" $command --help; done > help
+for command in lens generate encode tokenize inspect convert bench; do "$dlens" $command --help; done > help
 ok help_fits_80_columns sh -c '! grep -Eq ".{81}| $" help'
 status version 0 "" --version
 ok version_names_the_build grep -Eq "^dlens [0-9.]+ \(.*(ref|avx2|avx512|neon)\)" out
-for command in lens generate encode tokenize inspect bench; do
+for command in lens generate encode tokenize inspect convert bench; do
     status "help_of_$command" 0 "" "$command" --help
     ok "example_of_$command" grep -q "example:" out
 done
