@@ -13,7 +13,7 @@ static void check_layers(dl_context *cx, const char *spec, int layers, const cha
     char text[512] = "";
     size_t used = 0, count;
     int *out;
-    if (parse_layers(cx, spec, layers, &out, &count) != DL_OK)
+    if (parse_layers(cx, "--layers", spec, layers, &out, &count) != DL_OK)
         fail_msg("%s", cx->message);
     assert_true(count >= 1 && count <= (size_t)layers + 1);
     for (size_t i = 0; i < count; i++)
@@ -80,7 +80,7 @@ static void all_small_slices(void **state) {
                     wanted += in[i];
                 }
                 snprintf(spec, sizeof spec, "%ld:%ld:%ld", a, b, step);
-                const int status = parse_layers(cx, spec, L, &out, &count);
+                const int status = parse_layers(cx, "--layers", spec, L, &out, &count);
                 if ((status == DL_OK) != (wanted > 0) || (status == DL_OK && count != wanted))
                     fail_msg("%s: %zu layers, not %zu", spec, count, wanted);
                 for (size_t i = 0; i < count; i++)
@@ -92,7 +92,7 @@ static void all_small_slices(void **state) {
 static void check_wrong_layers(dl_context *cx, const char *spec, const char *part) {
     int *out;
     size_t count;
-    assert_int_equal(parse_layers(cx, spec, 12, &out, &count), DL_USAGE);
+    assert_int_equal(parse_layers(cx, "--layers", spec, 12, &out, &count), DL_USAGE);
     assert_null(out);
     assert_int_equal(count, 0);
     assert_contains(cx->message, part);

@@ -16,7 +16,7 @@ void dl_options_init(dl_options *options) {
 }
 
 int dl_layers_parse(dl_context *cx, const char *spec, int layers, int **out, size_t *count) {
-    return parse_layers(cx, spec, layers, out, count);
+    return parse_layers(cx, "--layers", spec, layers, out, count);
 }
 
 /* ---- pictures -------------------------------------------------------------------------------- */

@@ -38,17 +38,17 @@ static bool is(const struct part *part, const char *word) {
 
 struct selection {
     dl_context *cx;
-    const char *spec;
+    const char *option, *spec;
     long layers;           /* L */
     unsigned char *chosen; /* (L+1) 1 where chosen */
 };
 
 static int wrong_layers(const struct selection *s, const struct part *part, const char *why) {
     return fail(s->cx, DL_USAGE,
-                "layers \"%.*s\": \"%.*s\" %s; layers are 0 to %ld, -1 the last; examples: all, "
-                "0,4,-1, 0::4",
-                SHOWN, s->spec, (int)(part->length < SHOWN ? part->length : SHOWN), part->text, why,
-                s->layers);
+                "%s %.*s: \"%.*s\" %s; layers are 0 to %ld, -1 the last; examples: all, 0,4,-1, "
+                "0::4",
+                s->option, SHOWN, s->spec, (int)(part->length < SHOWN ? part->length : SHOWN),
+                part->text, why, s->layers);
 }
 
 /* An integer of at most a billion, beyond which nothing changes. False if it is none. */
@@ -133,14 +133,15 @@ static int select_part(const struct selection *s, const struct part *part) {
     return DL_OK;
 }
 
-int parse_layers(dl_context *cx, const char *spec, int layers, int **out, size_t *count) {
-    struct selection s = {cx, spec, layers, NULL};
+int parse_layers(dl_context *cx, const char *option, const char *spec, int layers, int **out,
+                 size_t *count) {
+    struct selection s = {cx, option, spec, layers, NULL};
     struct part part;
     const char *rest = spec;
     *out = NULL;
     *count = 0;
     if (layers < 0)
-        return fail(cx, DL_USAGE, "layers: an encoder of %d blocks has none", layers);
+        return fail(cx, DL_USAGE, "%s: an encoder of %d blocks has none", option, layers);
     const size_t all = (size_t)layers + 1;
     DL_TRY(allocate(cx, "layers", all, 1, (void **)&s.chosen));
     int status = DL_OK;
@@ -189,7 +190,7 @@ int parse_seeds(dl_context *cx, const char *spec, uint64_t **out, size_t *count)
             *out = NULL;
             *count = 0;
             return fail(cx, DL_USAGE,
-                        "seeds \"%.*s\": \"%.*s\" is no whole number from 0 to 2^64 - 1; example: "
+                        "--seed %.*s: \"%.*s\" is no whole number from 0 to 2^64 - 1; example: "
                         "0,1,2",
                         SHOWN, spec, (int)(part.length < SHOWN ? part.length : SHOWN), part.text);
         }
@@ -205,10 +206,10 @@ int parse_size(dl_context *cx, const char *spec, int *width, int *height) {
     const char *x = strchr(spec, 'x');
     long w = 0, h = 0;
     if (!x || !to_long(spec, (size_t)(x - spec), &w) || !to_long(x + 1, strlen(x + 1), &h))
-        return fail(cx, DL_USAGE, "size \"%.*s\": must be WIDTHxHEIGHT in pixels; example: 512x768",
+        return fail(cx, DL_USAGE, "--size %.*s: must be WIDTHxHEIGHT in pixels; example: 512x768",
                     SHOWN, spec);
     if (w < 1 || w > SIDE_MAX || h < 1 || h > SIDE_MAX)
-        return fail(cx, DL_USAGE, "size \"%.*s\": sides must be from 1 to %d pixels", SHOWN, spec,
+        return fail(cx, DL_USAGE, "--size %.*s: sides must be from 1 to %d pixels", SHOWN, spec,
                     SIDE_MAX);
     *width = (int)w;
     *height = (int)h;
@@ -250,10 +251,10 @@ int parse_bytes(dl_context *cx, const char *spec, size_t *bytes) {
     const double unit = unit_of(c);
     if (digits == 0 || unit == 0)
         return fail(cx, DL_USAGE,
-                    "memory \"%.*s\": must be a number of bytes with k, M, G or T; example: 1.5G",
+                    "--max-memory %.*s: must be a number of bytes with k, M, G or T; example: 1.5G",
                     SHOWN, spec);
     if (!(value * unit >= 1 && value * unit <= limit))
-        return fail(cx, DL_USAGE, "memory \"%.*s\": must be from 1 byte to %zu", SHOWN, spec,
+        return fail(cx, DL_USAGE, "--max-memory %.*s: must be from 1 byte to %zu", SHOWN, spec,
                     SIZE_MAX / 2);
     *bytes = (size_t)(value * unit);
     return DL_OK;

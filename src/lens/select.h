@@ -1,5 +1,5 @@
 /* Reading what users write: layers, seeds, sizes, amounts of memory. Strict: the whole text must
- * be understood, or the part at fault is named (DL_USAGE). */
+ * be understood, or the option and the part at fault are named (DL_USAGE). */
 #ifndef DLENS_LENS_SELECT_H
 #define DLENS_LENS_SELECT_H
 
@@ -7,8 +7,9 @@
 
 /* `all`, `last`, numbers (negative ones count from the end), slices start:end:step with Python's
  * meaning on range(layers + 1), or a mix joined by commas. *out: the layers, rising, each once;
- * freed by the caller with free(). */
-int parse_layers(dl_context *cx, const char *spec, int layers, int **out, size_t *count);
+ * freed by the caller with free(). option: what messages name, as "--layers". */
+int parse_layers(dl_context *cx, const char *option, const char *spec, int layers, int **out,
+                 size_t *count);
 
 /* "N[,N...]", each 0 to 2^64 - 1; freed by the caller with free(). */
 int parse_seeds(dl_context *cx, const char *spec, uint64_t **out, size_t *count);

@@ -21,7 +21,7 @@ static int resolve_skip(dl_context *cx, const char *spec, int layers, unsigned c
     size_t count = 0;
     if (!spec || !spec[0])
         return DL_OK;
-    DL_TRY(parse_layers(cx, spec, layers, &chosen, &count));
+    DL_TRY(parse_layers(cx, "--skip-layer", spec, layers, &chosen, &count));
     int status = allocate(cx, "skipped blocks", (size_t)layers, 1, (void **)out);
     for (size_t i = 0; status == DL_OK && i < count; i++) {
         if (chosen[i] == 0)
@@ -161,8 +161,8 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
                      struct settings *out) {
     const int layers = (int)model->encoder->layers;
     memset(out, 0, sizeof *out);
-    DL_TRY(parse_layers(cx, options->layers ? options->layers : "all", layers, &out->layers,
-                        &out->layer_count));
+    DL_TRY(parse_layers(cx, "--layers", options->layers ? options->layers : "all", layers,
+                        &out->layers, &out->layer_count));
     DL_TRY(resolve_skip(cx, options->skip_layers, layers, &out->skip));
     DL_TRY(resolve_seeds(cx, options, out));
     DL_TRY(resolve_numbers(cx, model, options, out));

@@ -133,16 +133,17 @@ status option_without_value 2 "missing" lens "a dog" --steps
 status unknown_command 2 "did you mean lens" lense -m "$tiny" --help
 status convert_takes_no_argument 2 "the model is -m colors" convert colors
 for spec in 5 -6 0:x 1,,2 "" 0:0 ::0 a 99999999999999999999; do
-    status "layers_$spec" 2 "layers" lens "a dog" -m "$tiny" $fast -l "$spec" -o bad
+    status "layers_$spec" 2 "dlens: --layers $spec: " lens "a dog" -m "$tiny" $fast -l "$spec" -o bad
 done
 for pair in "steps 0" "steps x" "steps 99999" "guidance x" "guidance -1" "size 60x64" "size 0x0" \
     "size 64" "size 99999999x8" "seed x" "seed -1" "seed 1,1" "seed 18446744073709551616" \
     "seeds 0" "sampler none" "norm some" "threads 0" "threads x" "precision f8" "eta 2" \
-    "max-memory x" "seeds 1000000" "progress maybe" "encoder 0"; do
+    "max-memory x" "progress maybe" "encoder 0" "skip-layer 5" "skip-layer 0"; do
     name=$(echo "$pair" | tr ' ,-' '___')
     # shellcheck disable=SC2086
-    status "option_$name" 2 "" lens "a dog" -m "$tiny" --$pair -o bad
+    status "option_$name" 2 "dlens: --${pair%% *}" lens "a dog" -m "$tiny" --$pair -o bad
 done
+status too_many_pictures 2 "at most 100000 pictures" lens "a dog" -m "$tiny" --seeds 1000000 -o bad
 status second_encoder 2 "encoder" lens "a dog" -m "$tiny" --encoder 2 -o bad
 status empty_output 2 "empty" lens "a dog" -m "$tiny" $fast -o ""
 status empty_model 2 "empty" lens "a dog" -m "" $fast -o bad
