@@ -6,15 +6,30 @@
 #include "lens/select.h"
 #include "out/csv.h"
 #include "store/store.h"
+#include "text/unicode.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { PROMPT_BYTES_MAX = 64 << 20, PROMPTS_MAX = 100000 };
 
 /* ---- prompts --------------------------------------------------------------------------------- */
+
+/* A prompt from line `line` of `name`. */
+static int check_text(dl_context *cx, const char *name, size_t line, const char *text,
+                      size_t length) {
+    const size_t valid = utf8_valid(text, length);
+    if (valid == length)
+        return DL_OK;
+    if (text[valid] == '\0')
+        return fail(cx, DL_USAGE, "%s: line %zu: holds a NUL byte; prompts are text", name, line);
+    return fail(cx, DL_USAGE, "%s: line %zu: byte %zu of the prompt (0x%02x) is not UTF-8", name,
+                line, valid, (unsigned char)text[valid]);
+}
 
 static int add_prompt(dl_context *cx, struct prompt_list *list, const char *text, size_t length) {
     if (list->count == PROMPTS_MAX)
@@ -46,11 +61,9 @@ static int add_lines(dl_context *cx, struct prompt_list *list, const char *name,
         const char *newline = memchr(text + start, '\n', size - start);
         const size_t end = newline ? (size_t)(newline - text) : size;
         size_t length = end - start;
-        if (memchr(text + start, '\0', length))
-            return fail(cx, DL_USAGE, "%s: line %zu: holds a NUL byte; prompts are text", name,
-                        line);
         if (length && text[start + length - 1] == '\r')
             length--;
+        DL_TRY(check_text(cx, name, line, text + start, length));
         if (length)
             DL_TRY(add_prompt(cx, list, text + start, length));
         start = end + 1;
@@ -110,7 +123,8 @@ static int add_csv(dl_context *cx, struct prompt_list *list, const char *path) {
         status = fail(cx, DL_USAGE, "%s: has no column `prompt`", path);
     for (size_t row = 0; row < csv.rows && status == DL_OK; row++) {
         const char *text = csv_cell(&csv, row, column);
-        if (text[0])
+        status = check_text(cx, path, csv_line(&csv, row), text, strlen(text));
+        if (status == DL_OK && text[0])
             status = add_prompt(cx, list, text, strlen(text));
     }
     csv_free(&csv);
@@ -119,7 +133,7 @@ static int add_csv(dl_context *cx, struct prompt_list *list, const char *path) {
 
 static bool ends_in_csv(const char *path) {
     const size_t n = strlen(path);
-    return n >= 4 && (strcmp(path + n - 4, ".csv") == 0 || strcmp(path + n - 4, ".CSV") == 0);
+    return n >= 4 && strcasecmp(path + n - 4, ".csv") == 0;
 }
 
 int prompts_read(dl_context *cx, const struct options *options, struct prompt_list *out) {
@@ -190,8 +204,9 @@ static int take_noise(dl_context *cx, const dl_model_info *info, const char *pat
     if (!t || t->dtype != DTYPE_F32 || t->ndim != 4 || t->shape[0] != 1 || t->shape[1] != channels)
         return fail(cx, DL_USAGE, "%s: must hold a tensor `noise`, F32, [1,%zu,H,W]", path,
                     channels);
-    if (t->shape[2] > 65536 || t->shape[3] > 65536)
-        return fail(cx, DL_USAGE, "%s: tensor noise is larger than 65536 on a side", path);
+    if (!tensor_count(t) || t->shape[2] > 65536 || t->shape[3] > 65536)
+        return fail(cx, DL_USAGE, "%s: tensor noise is %zu x %zu; sides must be from 1 to 65536",
+                    path, t->shape[2], t->shape[3]);
     const int height = (int)(t->shape[2] * scale), width = (int)(t->shape[3] * scale);
     if (!out->options.width) {
         out->options.width = width;
@@ -202,6 +217,10 @@ static int take_noise(dl_context *cx, const dl_model_info *info, const char *pat
                     width, height, out->options.width, out->options.height);
     DL_TRY(allocate(cx, "noise", tensor_count(t), sizeof(float), (void **)&out->noise));
     memcpy(out->noise, t->data, tensor_count(t) * sizeof(float));
+    for (size_t i = 0; i < tensor_count(t); i++)
+        if (!isfinite(out->noise[i]))
+            return fail(cx, DL_USAGE, "%s: tensor noise: value %zu is %g; all must be finite", path,
+                        i, (double)out->noise[i]);
     out->options.noise = out->noise;
     return DL_OK;
 }

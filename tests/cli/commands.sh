@@ -89,6 +89,15 @@ ok latents_are_there grep -aq 'layer.4.seed.0' lat.safetensors
 status latents_into_a_folder 2 "is a folder" lens "a dog" -m "$tiny" $fast -o lat2 --latents many
 ok latents_are_checked_first [ ! -e lat2 ]
 status noise_of_wrong_kind 2 "noise" lens "a dog" -m "$tiny" $fast --noise lat.safetensors -o n
+tensor_noise() { # shape, bytes of data: noise.safetensors with such a tensor of NaNs
+    header="{\"noise\":{\"dtype\":\"F32\",\"shape\":[$1],\"data_offsets\":[0,$2]}}"
+    printf "\\$(printf %o ${#header})\\0\\0\\0\\0\\0\\0\\0%s" "$header" > noise.safetensors
+    head -c "$2" /dev/zero | tr '\0' '\377' >> noise.safetensors
+}
+tensor_noise 1,4,0,8 0
+status noise_of_no_size 2 "0 x 8" lens "a dog" -m "$tiny" $fast --noise noise.safetensors -o n
+tensor_noise 1,4,8,8 1024
+status noise_not_finite 2 "finite" lens "a dog" -m "$tiny" $fast --noise noise.safetensors -o n
 status noise_missing 2 "none.safetensors" lens "a dog" -m "$tiny" $fast --noise none.safetensors
 
 # ---- prompts from files
@@ -103,6 +112,10 @@ status csv_without_prompt 2 "column" lens --prompts noprompt.csv -m "$tiny" $fas
 status prompts_missing 2 "nothere.txt" lens --prompts nothere.txt -m "$tiny" $fast
 : > empty.txt
 status prompts_empty 2 "no prompt" lens --prompts empty.txt -m "$tiny" $fast
+printf 'a dog\na \377 dog\n' > latin.txt
+status prompts_latin 2 "latin.txt: line 2: byte 2" lens --prompts latin.txt -m "$tiny" $fast
+printf 'class,prompt\ndog,a \377 dog\n' > Latin.Csv
+status prompts_csv_latin 2 "Latin.Csv: line 2: byte 2" lens --prompts Latin.Csv -m "$tiny" $fast
 printf 'a \0 dog\n' > nul.txt
 status prompts_nul 2 "NUL" lens --prompts nul.txt -m "$tiny" $fast
 printf 'a dog\n' | "$dlens" lens - -m "$tiny" $fast -l last -o stdin > out 2> err
