@@ -19,6 +19,7 @@
 #include "lens/explain.h"
 #include "lens/twins.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -299,15 +300,22 @@ static size_t next_places(const struct run *run, struct place *at, struct place 
     return count;
 }
 
+/* Of a prompt that is too long: what the tokenizer cut off. */
+static void tell_cut(const struct run *run, const char *name, const struct encoding *encoding) {
+    if (encoding->cut)
+        tell(run->cx, DL_LOG_WARNING, "%s: cut to %zu tokens; left out: \"%s\"", name,
+             run->model->tokens, encoding->cut);
+}
+
 /* All pictures of prompt p of the group. */
 static int lens_prompt(struct run *run, size_t p) {
     const struct settings *s = run->settings;
     const struct encodings *encodings =
         is_ablated(s) ? &run->group->ablated : &run->group->ordinary;
+    char name[32];
     int status = DL_OK;
-    if (encodings->items[p].cut)
-        tell(run->cx, DL_LOG_WARNING, "prompt %zu: cut to %zu tokens; left out: \"%s\"",
-             run->group->indices[p], run->model->tokens, encodings->items[p].cut);
+    snprintf(name, sizeof name, "prompt %zu", run->group->indices[p]);
+    tell_cut(run, name, &encodings->items[p]);
     if (run->callbacks->explainer)
         status =
             explain_prompt(run->callbacks->explainer, run->group->indices[p], &encodings->items[p]);
@@ -318,6 +326,7 @@ static int lens_prompt(struct run *run, size_t p) {
 }
 
 static void keep_negative(struct run *run, const struct encoding *encoding) {
+    tell_cut(run, "--negative", encoding);
     condition(run->cx, run->model, encoding, (int)encoding->layers, DL_NORM_FINAL, run->negative);
 }
 

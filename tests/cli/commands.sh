@@ -137,6 +137,8 @@ status empty_prompt 0 "" lens "" -m "$tiny" $fast -l last -o emptyprompt
 head -c 1000000 /dev/zero | tr '\0' 'a' > long.txt
 status long_prompt 0 "" lens --prompts long.txt -m "$tiny" --steps 1 --size 64x64 -l last -o long
 ok long_prompt_says_cut grep -q "cut" err
+status long_negative 0 "warning: --negative: cut to 77 tokens" generate "a dog" -m "$tiny" --steps 1 \
+    --negative "$(head -c 200 long.txt)" -o negative.png
 
 # ---- calls that are wrong
 status no_prompt 2 "prompt" lens -m "$tiny"
