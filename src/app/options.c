@@ -74,7 +74,7 @@ static const struct option table[] = {
     {CASCADE, "stage2", 0, KIND_PATH, "PATH", "folder of the second stage; default a sibling folder by name", AT(stage2), CMD_MODEL, 0, 0},
     {CASCADE, "stage3", 0, KIND_PATH, "PATH", "folder of the third stage; default a sibling folder by name", AT(stage3), CMD_MODEL, 0, 0},
     {CASCADE, "clean-caption", 0, KIND_FLAG, NULL, "put prompts through DeepFloyd's caption cleaning: no addresses, HTML, file names, doubled signs, ...; default only in lower case and stripped", AT(clean_caption), CMD_PICTURES | CMD_ENCODE | CMD_TOKENIZE, 0, 0},
-    {CASCADE, "timesteps", 0, KIND_TEXT, "LIST", "a published list of timesteps in place of --steps (fast27, smart50, super40, ...), or one for each stage: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
+    {CASCADE, "timesteps", 0, KIND_TEXT, "LIST", "a published list of timesteps in place of --steps (fast27, smart50, super40, ...) for DeepFloyd's stages, or one for each: fast27,super40", AT(timesteps), CMD_PICTURES, 0, 0},
 
     {STATS, "scale", 0, KIND_TEXT, "S[,S...]", "the highest score, where the lowest is 0: one for all annotation files, or one for each; default 1", AT(scale), CMD_ANALYSE, 0, 0},
     {STATS, "seed", 's', KIND_TEXT, "N", "the seed of the resampling for intervals; default 0", AT(seed_list), CMD_ANALYSE | CMD_COMPARE, 0, 0},

@@ -106,6 +106,7 @@ static int describe(dl_context *cx, dl_model *model, const struct stage *s, cons
         .guidance = row->guidance,
         .sampler = own_sampler(row, s),
         .noise_level = s->noise_level,
+        .own_lists = s->kind != STAGE_LATENTS,
     };
     if (s->kind == STAGE_LATENTS) { /* its sample_size counts latents of any picture: it enlarges */
         info->width = model->stages[STAGE_PIXELS].width * vae_scale(s->vae);

@@ -75,6 +75,7 @@ struct stage_info {
     double guidance;
     const char *sampler;
     int noise_level; /* put on the picture that it is given, in timesteps; -1 for the first */
+    bool own_lists;  /* the published lists of timesteps were made for it */
 };
 
 struct family {

@@ -65,7 +65,8 @@ static int resolve_seeds(dl_context *cx, const dl_options *options, struct setti
     return check_twice(cx, out->seeds, out->seed_count);
 }
 
-/* "fast27" for all stages, or "fast27,super40". */
+/* "fast27" for all of DeepFloyd's stages, or "fast27,super40": the upscaler, whose sampler may take
+ * no list, keeps its own steps where it is given none by name. */
 static int resolve_timesteps(dl_context *cx, const dl_model *model, const dl_options *options,
                              struct settings *out) {
     const char *spec = options->timesteps;
@@ -86,7 +87,7 @@ static int resolve_timesteps(dl_context *cx, const dl_model *model, const dl_opt
             break;
         out->timesteps[count++] = *name;
         if (!*end) { /* the last holds for the stages that are left */
-            for (; count < model->stage_count; count++)
+            for (; count < model->stage_count && model->stages[count].own_lists; count++)
                 out->timesteps[count] = out->timesteps[count - 1];
             return DL_OK;
         }
