@@ -62,8 +62,11 @@ static int read_scale(const struct invocation *call, size_t n, double *scale) {
 /* --scale names one scale, or as many as there are annotation files. */
 static int check_scales(const struct invocation *call, size_t annotations) {
     size_t scales = 1;
+    double scale;
     for (const char *c = call->options->scale ? call->options->scale : ""; *c; c++)
         scales += *c == ',';
+    for (size_t n = 0; n < scales; n++)
+        DL_TRY(read_scale(call, n, &scale));
     if (scales == 1 || scales == annotations)
         return DL_OK;
     return fail(call->cx, DL_USAGE, "--scale %s: names %zu scales for %zu annotation files",
@@ -74,6 +77,9 @@ static int read_file(const struct invocation *call, const char *path, size_t ann
                      struct score_table *out) {
     double scale;
     memset(out, 0, sizeof *out);
+    if (dir_exists(path))
+        return fail(call->cx, DL_USAGE, "%s: is a folder; a run's folder is analysed by itself",
+                    path);
     DL_TRY(read_scale(call, annotation, &scale));
     DL_TRY(table_read(call->cx, path, scale, out));
     if (out->outside)
@@ -239,6 +245,7 @@ static int analyse_folder(const struct invocation *call, const char *folder, uin
     buffer_text(&b, "[");
     for (size_t i = 0; status == DL_OK && i < study.question_count; i++) {
         buffer_text(&b, i ? "," : "");
+        study.questions[i].summary.name = study.questions[i].path;
         summary_json(&b, &study.questions[i].summary);
     }
     buffer_text(&b, "]\n");

@@ -112,7 +112,10 @@ head -c 3000 /dev/urandom > random.csv
 status random_bytes 2 "random.csv" analyse random.csv
 for scale in 0 -1 x "" 1, 1,2,3 nan 1e999; do
     status "scale_$scale" 2 "--scale" analyse scores.csv people.csv --scale "$scale"
+    ok "scale_${scale}_no_result" [ ! -s out ]
 done
+mkdir folder
+status folder_among_files 2 "is a folder" analyse scores.csv folder
 status model_is_not_taken 2 "does not take" analyse scores.csv --model x
 status two_seeds 2 "--seed" analyse scores.csv --seed 1,2
 status bad_seed 2 "seed" analyse scores.csv --seed x

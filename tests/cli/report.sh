@@ -35,6 +35,7 @@ status anew_sweeps 0 "" analyse again/
 ok old_plots_are_gone [ ! -e again/plots/old-score.svg ]
 status folder_json 0 "" analyse run --json
 ok folder_json_is_summaries grep -q '"emergence"' out
+ok folder_json_names_its_files grep -q '"file":"run/annotations/class.csv"' out
 mkdir empty
 status no_run 2 "no manifest.json" analyse empty
 printf '{' > again/experiment.json
