@@ -3,12 +3,30 @@
 #include "app/console.h"
 #include "app/inputs.h"
 
+#include "lens/manifest.h"
+
+#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static int list_sets_json(const struct invocation *call) {
+    cJSON *list = cJSON_CreateArray();
+    dl_prompt_set set;
+    for (size_t i = 0; dl_experiment_set(i, &set) == DL_OK; i++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddItemToObject(o, "name", json_text(set.name));
+        cJSON_AddItemToObject(o, "summary", json_text(set.summary));
+        cJSON_AddItemToObject(o, "layers", set.layers ? json_text(set.layers) : cJSON_CreateNull());
+        cJSON_AddItemToArray(list, o);
+    }
+    return print_json(call, list);
+}
+
 static int list_sets(const struct invocation *call) {
     dl_prompt_set set;
+    if (call->options->json)
+        return list_sets_json(call);
     for (size_t i = 0; dl_experiment_set(i, &set) == DL_OK; i++)
         printf("%-12s %s\n", set.name, set.summary);
     return flush_output(call->cx);

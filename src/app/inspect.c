@@ -210,6 +210,9 @@ int command_inspect(const struct invocation *call) {
     if (options.argument_count > 1)
         return fail(call->cx, DL_USAGE, "MODEL: one is wanted, %zu are given",
                     options.argument_count);
+    if (options.argument_count && options.model)
+        return fail(call->cx, DL_USAGE, "--model %s: the model is given already: %s", options.model,
+                    options.arguments[0]);
     if (options.argument_count)
         options.model = options.arguments[0];
     const struct invocation inner = {call->cx, &options, call->argc, call->argv};

@@ -222,6 +222,7 @@ status inspect_tensors 0 "" inspect "$tiny" --tensors
 ok inspect_lists_tensors grep -q "conv_in.weight" out
 status inspect_json 0 "" inspect "$tiny" --json
 ok inspect_json_is_json grep -q '^{"path".*}$' out
+status inspect_two 2 "given already" inspect "$tiny" -m "$tiny"
 status inspect_nothing 3 "" inspect nowhere/model
 status bench 0 "" bench -m "$tiny" --size 64x64 --repeats 1 --json
 ok bench_json grep -q '"unet_step":{"seconds":' out

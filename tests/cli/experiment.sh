@@ -9,6 +9,8 @@ fast="-m $tiny --steps 1 --size 64x64 -l 0,-1 --seeds 2 -q -j 1"
 # ---- sets
 status list 0 "" experiment --list
 ok list_names_sets grep -q "^two-colors " out
+status list_json 0 "" experiment --list --json
+ok list_json_is_an_array grep -q '^\[{"name":.*"name":"two-colors","summary":.*}\]$' out
 for command in experiment merge; do
     status "help_of_$command" 0 "" $command --help
     ok "example_of_$command" grep -q "example:" out
