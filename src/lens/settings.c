@@ -89,6 +89,7 @@ static int resolve_timesteps(dl_context *cx, const dl_model *model, const dl_opt
         if (!*end) { /* the last holds for the stages that are left */
             for (; count < model->stage_count && model->stages[count].own_lists; count++)
                 out->timesteps[count] = out->timesteps[count - 1];
+            timestep_list(out->timesteps[0], &out->steps);
             return DL_OK;
         }
     }

@@ -27,6 +27,7 @@ status other_stages_are_other_settings 2 "other settings" lens "a red cat" $one 
 status size_of_the_last_stage 0 "" lens "a red cat" $one $fast -l 4 -o wide --stages 2 --size 48x32
 status size_that_no_stage_makes 2 "multiples of 4" lens "a red cat" $one $fast -o odd --stages 2 --size 34x32
 status list_of_timesteps 0 "" generate "a red cat" $one -q --stages 1 --timesteps fast27 -o list.png
+ok list_says_the_steps sh -c "tr '\\0' ' ' < list.png | grep -aq 'steps 27'"
 status lists_of_all_stages 0 "" generate "a red cat" $one -q --timesteps fast27,super40 -o lists.png
 status list_for_the_upscaler 2 "ddim" generate "a red cat" $one -q --timesteps fast27,super40,super40 -o lists.png
 status unknown_list 2 "fast27" generate "a red cat" $one -q --timesteps fast26
