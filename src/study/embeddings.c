@@ -142,9 +142,10 @@ static bool is_missing(const struct run_folder *folder, const struct embeddings 
     return folder->grid->cells[cell].made && isnan(e->image[cell * e->size]);
 }
 
-/* Looks at what is missing; the file is written anew now and then. */
+/* Looks at what is missing; the file is written anew now and then, and once where there is none
+ * (`kept` false): a shard may have no picture, and is annotated all the same. */
 static int look(dl_context *cx, const dl_judge *judge, const struct run_folder *folder,
-                const char *identity, dl_progress_fn progress, void *progress_user,
+                const char *identity, bool kept, dl_progress_fn progress, void *progress_user,
                 struct embeddings *e) {
     enum { WRITE_SECONDS = 60 };
     const struct grid *g = folder->grid;
@@ -166,9 +167,9 @@ static int look(dl_context *cx, const dl_judge *judge, const struct run_folder *
             status = fail(cx, DL_CANCELLED, "stopped after annotating %zu of %zu pictures", at.step,
                           at.steps);
     }
-    if (at.steps && (status == DL_OK || status == DL_CANCELLED)) {
-        const int kept = embeddings_write(cx, folder->path, identity, e);
-        status = kept ? kept : status;
+    if ((at.steps || !kept) && (status == DL_OK || status == DL_CANCELLED)) {
+        const int wrote = embeddings_write(cx, folder->path, identity, e);
+        status = wrote ? wrote : status;
     }
     return status;
 }
@@ -177,20 +178,21 @@ int embeddings_make(dl_context *cx, const dl_judge *judge, const struct run_fold
                     dl_progress_fn progress, void *progress_user, struct embeddings *out) {
     struct embeddings old = {0};
     char identity[16];
-    bool found;
+    bool found = false, kept = false;
     manifest_identity(folder->manifest, identity);
     int status = init(cx, folder->grid, judge_size(judge), out);
     if (status == DL_OK)
         status = embed_noise(cx, judge, folder->grid->settings, out);
     if (status == DL_OK)
         status = embeddings_read(cx, folder->path, identity, folder->grid, &old, &found);
-    if (status == DL_OK && found && same_judge(&old, out)) {
+    kept = status == DL_OK && found && same_judge(&old, out);
+    if (kept) {
         float *swap = out->image;
         out->image = old.image;
         old.image = swap;
     }
     embeddings_free(&old);
     if (status == DL_OK)
-        status = look(cx, judge, folder, identity, progress, progress_user, out);
+        status = look(cx, judge, folder, identity, kept, progress, progress_user, out);
     return status;
 }

@@ -107,6 +107,12 @@ status merge_again 0 "12 of the pictures were there, 0 made" merge -o merged par
 status merged_is_resumed 0 "" experiment set.csv $long -o merged
 ok merged_stays diff -r --exclude times.csv once merged
 
+# more shards than pictures: some have none
+few="-m $tiny --steps 1 --size 64x64 -l last --seeds 1 -q"
+status few_whole 0 "" experiment set.csv $few -o few
+for i in 1 2 3 4 5; do "$dlens" experiment set.csv $few --shard $i/5 -o few-$i > out 2> err; done
+status merge_empty_shards 0 "" merge -o few-merged few-1 few-2 few-3 few-4 few-5
+ok merge_empty_shards_same_bytes diff -r --exclude times.csv few few-merged
 status merge_nothing 2 "PART" merge -o none
 status merge_nowhere 2 "--output" merge part-1
 status merge_missing_part 2 "all shards are needed" merge -o none part-1 part-2
