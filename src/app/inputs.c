@@ -137,7 +137,7 @@ static bool ends_in_csv(const char *path) {
 }
 
 int prompts_read(dl_context *cx, const struct options *options, struct prompt_list *out) {
-    const char *file = options->prompts_file;
+    const char *file = options->prompts_file, *name;
     memset(out, 0, sizeof *out);
     for (size_t i = 0; i < options->argument_count; i++) {
         const char *text = options->arguments[i];
@@ -146,19 +146,19 @@ int prompts_read(dl_context *cx, const struct options *options, struct prompt_li
         else
             DL_TRY(add_prompt(cx, out, text, strlen(text)));
     }
+    name = !file ? "PROMPT" : strcmp(file, "-") == 0 ? "standard input" : file;
     if (file && ends_in_csv(file)) {
         DL_TRY(add_csv(cx, out, file));
     } else if (file) {
         char *text = NULL;
         size_t size = 0;
         DL_TRY(read_prompts(cx, file, &text, &size));
-        int status =
-            add_lines(cx, out, strcmp(file, "-") == 0 ? "standard input" : file, text, size);
+        int status = add_lines(cx, out, name, text, size);
         free(text);
         DL_TRY(status);
     }
     if (!out->count)
-        return fail(cx, DL_USAGE, "%s: no prompt is given%s", file ? file : "PROMPT",
+        return fail(cx, DL_USAGE, "%s: no prompt is given%s", name,
                     file ? "" : "; write it in quotes, or see --help");
     return DL_OK;
 }

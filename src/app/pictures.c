@@ -240,6 +240,8 @@ static int generation_begin(struct generation *g) {
     if (!o->latents)
         return DL_OK;
     s->inputs.options.keep_latents = 1;
+    if (g->one && strcmp(o->latents, o->output ? o->output : "out.png") == 0)
+        return fail(cx, DL_USAGE, "--latents %s: is the picture's file", o->latents);
     DL_TRY(prepare_output(cx, o->latents));
     DL_TRY(allocate(cx, "latents", count, sizeof *g->latents, (void **)&g->latents));
     return allocate(cx, "latents", count, sizeof *g->names, (void **)&g->names);

@@ -87,6 +87,7 @@ status generate_into_a_folder 2 "is a folder" generate "a dog" -m "$tiny" $fast 
 status latents 0 "" lens "a dog" -m "$tiny" $fast -l 0,-1 -o lat --latents lat.safetensors
 ok latents_are_there grep -aq 'layer.4.seed.0' lat.safetensors
 status latents_into_a_folder 2 "is a folder" lens "a dog" -m "$tiny" $fast -o lat2 --latents many
+status latents_are_the_picture 2 "picture's file" generate "a dog" -m "$tiny" $fast -o same --latents same
 ok latents_are_checked_first [ ! -e lat2 ]
 status noise_of_wrong_kind 2 "noise" lens "a dog" -m "$tiny" $fast --noise lat.safetensors -o n
 tensor_noise() { # shape, bytes of data: noise.safetensors with such a tensor of NaNs
@@ -120,6 +121,7 @@ printf 'a \0 dog\n' > nul.txt
 status prompts_nul 2 "NUL" lens --prompts nul.txt -m "$tiny" $fast
 printf 'a dog\n' | "$dlens" lens - -m "$tiny" $fast -l last -o stdin > out 2> err
 ok prompts_stdin test -s stdin/index.html
+status prompts_stdin_empty 2 "standard input: no prompt" lens - -m "$tiny" $fast
 
 mkfifo pipe && printf 'a dog\na cat\n' > pipe &
 while [ ! -p pipe ]; do sleep 0.1; done
