@@ -288,6 +288,8 @@ typedef struct dl_run {
     const char *controls; /* runs beside it in folder/controls/NAME, in the same report: shuffled,
                              padding, random, norm-none, norm-block, norm-match, joined by commas;
                              "all"; or NULL */
+    int skip_each;        /* not 0: also a run without each block of the text encoder in turn, in
+                             folder/skip-each/block-01, ..., as rows of the same report */
 } dl_run;
 
 typedef struct dl_run_result {

@@ -36,6 +36,9 @@
     chooser.selectedIndex = 1;
     chooser.dispatchEvent(new Event("change"));
     ok("lens_other_prompt", find("h1").textContent.indexOf("a cat") >= 0 && name() === "Layer 0 of 4");
+    var rows = Array.prototype.slice.call(document.querySelectorAll(".lens.current .blocks tbody tr"));
+    ok("lens_rows_of_blocks", rows.length === 5 && rows.every(function (row) { return row.querySelectorAll("img").length === 6; }));
+    ok("lens_rows_are_linked", rows.slice(1).every(function (row, i) { return row.querySelector("th a").getAttribute("href") === "skip-each/block-0" + (i + 1) + "/index.html"; }));
     document.querySelector(".copy").click();
     ok("lens_copy", document.querySelector(".copy").textContent === "copied");
   }

@@ -178,6 +178,13 @@ static void numbers(void **state) {
     end(&f);
 }
 
+static bool page_has(struct fixture *f, const char *text) {
+    char *page = text_of(f, "index.html");
+    const bool has = strstr(page, text) != NULL;
+    free(page);
+    return has;
+}
+
 /* ---- resuming -------------------------------------------------------------------------------- */
 
 static int stop_after(void *user, const dl_picture *picture) {
@@ -216,6 +223,42 @@ static void resumed(void **state) {
         scratch_remove(f.out);
     }
     free(whole);
+    end(&f);
+}
+
+/* Without each block: numbers against the files, stopped and gone on with, what is refused. */
+static void without_blocks(void **state) {
+    struct fixture f;
+    (void)state;
+    begin(&f);
+    f.options.seed_count = 1;
+    f.run.controls = NULL;
+    f.run.skip_each = 1;
+    f.run.on_picture = stop_after;
+    f.run.on_picture_user = &f;
+    f.stop = 6; /* in the run without block 2 */
+    assert_int_equal(go(&f), DL_CANCELLED);
+    f.stop = 0;
+    assert_int_equal(go(&f), DL_OK);
+    assert_int_equal(f.found + f.made, 3 + 4 * 2);
+    assert_int_equal(f.found, 6);
+    char *csv = text_of(&f, "skip-each.csv");
+    for (int block = 1; block <= 4; block++) {
+        char begins[32], picture[128];
+        snprintf(begins, sizeof begins, "\n%d,0,5,4", block);
+        snprintf(picture, sizeof picture,
+                 "skip-each/block-%02d/0-a-dog-two-dogs/seed-5/layer-04.png", block);
+        check_line(&f, csv, begins, picture, -1);
+        assert_true(page_has(&f, picture));
+        /* layer 1 is in front of block 2 */
+        snprintf(begins, sizeof begins, "\n%d,0,5,1,0,", block);
+        assert_true((strstr(csv, begins) != NULL) == (block > 1));
+    }
+    free(csv);
+    assert_true(page_has(&f, "Without each block in turn"));
+    f.options.skip_layers = "2";
+    assert_int_equal(go(&f), DL_USAGE);
+    assert_non_null(strstr(dl_message(f.cx), "--skip-layer"));
     end(&f);
 }
 
@@ -275,13 +318,6 @@ static void refused(void **state) {
     end(&f);
 }
 
-static bool page_has(struct fixture *f, const char *text) {
-    char *page = text_of(f, "index.html");
-    const bool has = strstr(page, text) != NULL;
-    free(page);
-    return has;
-}
-
 /* The report shows controls that are those of the lens, and no others. */
 static void left_out(void **state) {
     struct fixture f;
@@ -317,6 +353,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formulas),       cmocka_unit_test(numbers), cmocka_unit_test(resumed),
         cmocka_unit_test(older_manifest), cmocka_unit_test(refused), cmocka_unit_test(left_out),
+        cmocka_unit_test(without_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,6 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/inputs.h"
-#include "app/sweep.h"
 
 #include "base/file.h"
 #include "lens/run.h"
@@ -106,23 +105,6 @@ static int run_once(const struct invocation *call, struct session *s, const dl_r
     return report_run(call, status, &result);
 }
 
-/* The table's path is the result. */
-static int run_each(const struct invocation *call, struct session *s, const dl_run *run) {
-    char *csv;
-    int status = sweep_blocks(call->cx, s->model, &s->inputs.options,
-                              (const char *const *)s->prompts.texts, s->prompts.count, run, &csv);
-    console_progress_end(&s->progress);
-    if (status == DL_OK && call->options->json) {
-        cJSON *json = cJSON_CreateObject();
-        cJSON_AddItemToObject(json, "file", json_text(csv));
-        status = print_json(call, json);
-    } else if (status == DL_OK) {
-        status = print_path(call->cx, csv);
-    }
-    free(csv);
-    return status;
-}
-
 int command_lens(const struct invocation *call) {
     struct session s;
     int status = session_begin(call, &s);
@@ -137,10 +119,11 @@ int command_lens(const struct invocation *call) {
             .latents_file = call->options->latents,
             .explain = call->options->explain,
             .controls = call->options->controls,
+            .skip_each = call->options->skip_each,
             .on_picture = show,
             .on_picture_user = &s,
         };
-        status = call->options->skip_each ? run_each(call, &s, &run) : run_once(call, &s, &run);
+        status = run_once(call, &s, &run);
     }
     session_end(&s);
     return status;

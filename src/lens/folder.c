@@ -171,7 +171,8 @@ static bool is_ours(const struct grid *grid, const char *name, const char *laten
     const char *latents = latents_file ? strrchr(latents_file, '/') : NULL;
     latents = latents ? latents + 1 : latents_file;
     if (name[0] == '.' || strcmp(name, "manifest.json") == 0 || strcmp(name, "index.html") == 0 ||
-        strcmp(name, CONTROLS_FOLDER) == 0 || strcmp(name, CONTROLS_FILE) == 0 || is_sheet(name) ||
+        strcmp(name, CONTROLS_FOLDER) == 0 || strcmp(name, CONTROLS_FILE) == 0 ||
+        strcmp(name, SKIP_FOLDER) == 0 || strcmp(name, SKIP_FILE) == 0 || is_sheet(name) ||
         (latents && strcmp(name, latents) == 0) ||
         (grid->times_apart && strcmp(name, "times.csv") == 0))
         return true;
@@ -319,6 +320,7 @@ static int clear(dl_context *cx, const char *folder) {
         remove_file(folder, "index.html");
         remove_file(folder, "times.csv");
         remove_file(folder, CONTROLS_FILE);
+        remove_file(folder, SKIP_FILE);
         remove_file(folder, "manifest.json");
     }
     cJSON_Delete(there);
@@ -326,18 +328,30 @@ static int clear(dl_context *cx, const char *folder) {
     return DL_OK;
 }
 
+/* What stands beside the run: clears the folder of this number, and says whether it was there. */
+static int clear_beside(dl_context *cx, const char *folder, size_t variant, bool *was_there) {
+    char *its = control_folder(folder, variant);
+    *was_there = its && dir_exists(its);
+    int status = its ? DL_OK : fail_memory(cx, CONTROLS_FOLDER, 0);
+    if (*was_there)
+        status = clear(cx, its);
+    if (its)
+        rmdir(its); /* refuses what is not empty */
+    free(its);
+    return status;
+}
+
 int folder_clear(dl_context *cx, const char *folder) {
-    char *controls = path_join(folder, CONTROLS_FOLDER);
-    int status = controls ? DL_OK : fail_memory(cx, CONTROLS_FOLDER, 0);
-    for (size_t i = 0; i < VARIANT_COUNT && status == DL_OK; i++) {
-        char *its = path_join(controls, controls_name(i));
-        status = its ? clear(cx, its) : fail_memory(cx, CONTROLS_FOLDER, 0);
-        if (its)
-            rmdir(its); /* refuses what is not empty */
-        free(its);
+    static const char *const above[] = {CONTROLS_FOLDER, SKIP_FOLDER};
+    int status = DL_OK;
+    bool was_there = true; /* block after block, as many as there are */
+    for (size_t i = 0; (i <= VARIANT_COUNT || was_there) && status == DL_OK; i++)
+        status = clear_beside(cx, folder, i, &was_there);
+    for (size_t i = 0; i < sizeof above / sizeof *above && status == DL_OK; i++) {
+        char *path = path_join(folder, above[i]);
+        if (path)
+            rmdir(path);
+        free(path);
     }
-    if (controls)
-        rmdir(controls);
-    free(controls);
     return status == DL_OK ? clear(cx, folder) : status;
 }

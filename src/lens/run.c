@@ -306,6 +306,9 @@ static int prepare(struct folder_run *r, const dl_options *options, const char *
     if (r->run->controls && r->settings.control != DL_CONTROL_NONE)
         return fail(r->cx, DL_USAGE,
                     "--controls: stand beside an ordinary lens, without --control");
+    if (r->run->skip_each && r->settings.skip)
+        return fail(r->cx, DL_USAGE,
+                    "--skip-each: leaves the blocks out itself, without --skip-layer");
     DL_TRY(grid_init(r->cx, &r->grid, &r->settings, prompts, prompt_count));
     r->grid.times_apart = r->plan->times_apart;
     if (r->plan->shards)
@@ -333,10 +336,11 @@ static size_t count_made(const struct grid *grid) {
     return n;
 }
 
-/* The controls, and the report once more, with what there is of them. */
+/* What stands beside it, and the report once more, with what there is of them. */
 static int run_beside(struct folder_run *r, const dl_options *options, dl_run_result *result) {
     int status = controls_run(r->cx, r->model, options, r->grid.prompts, r->grid.prompt_count,
-                              r->run, r->plan, r->folder, r->controls, result);
+                              r->run, r->plan, r->folder, r->controls,
+                              r->run->skip_each ? r->model->encoder->layers : 0, result);
     return finish(r, status, true);
 }
 
@@ -366,7 +370,7 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
         };
         status = lens(cx, model, &r.settings, prompts, prompt_count, &callbacks);
         status = finish(&r, status, false);
-        if (status == DL_OK && run->controls)
+        if (status == DL_OK && (run->controls || run->skip_each))
             status = run_beside(&r, options, result);
         if (status == DL_OK || status == DL_CANCELLED) {
             int filled = fill_result(&r, result, found);

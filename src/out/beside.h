@@ -1,5 +1,6 @@
-/* The part of the report that tells how far everything is from the last layer: the lens itself and
- * the controls beside it, of one prompt. (What the numbers are: lens/distance.h.)
+/* The part of the report that tells how far everything is from the last layer: the lens itself, the
+ * controls beside it, and the lens without each of the encoder's blocks, of one prompt. (What the
+ * numbers are: lens/distance.h.)
  *
  * s seeds   l layers of the run */
 #ifndef DLENS_OUT_BESIDE_H
@@ -16,6 +17,7 @@ struct report_row {
     const struct image *pictures;    /* (s,l) thumbnails, empty: not made; NULL: none are shown */
     const char *const *files;        /* (s,l) of them, relative to the page; may hold NULL */
     const double *distance;          /* (s,l) of pictures */
+    const double *moved;             /* (s,l) from the lens' of the same layer; NULL: not told */
     const double *relative, *cosine; /* (l) of conditionings */
 };
 
@@ -26,6 +28,9 @@ struct report_beside {
     size_t seed_count;
     const struct report_row *rows; /* (row_count) the lens itself, then the controls */
     size_t row_count;
+    const struct report_row
+        *blocks; /* (block_count) the whole encoder, then without a block each */
+    size_t block_count;
 };
 
 /* Appends the part; DL_FAILED without memory. */

@@ -246,6 +246,8 @@ int experiment_run(dl_context *cx, const dl_model *model, const dl_options *opti
     struct experiment e = {.cx = cx, .options = options, .how = how};
     memset(result, 0, sizeof *result);
     int status = check_shard(cx, how);
+    if (status == DL_OK && how->run.skip_each)
+        status = fail(cx, DL_USAGE, "skip_each: an experiment has none, a lens has");
     if (status == DL_OK)
         status = prompt_set_read(cx, how->prompts, &e.set);
     if (status == DL_OK)

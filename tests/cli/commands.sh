@@ -49,12 +49,21 @@ ok json_keeps_the_seed grep -q '"seed":18446744073709551615,' out
 status skip_layer 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-layer 2 -o skip
 status norm_none 0 "" lens "a dog" -m "$tiny" $fast -l 1 --norm none -o norm
 status skip_each 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-each -o each
-ok skip_each_table test "$(head -1 each/skip-each.csv)" = block,prompt,seed,layer,distance -a "$(wc -l < each/skip-each.csv)" = 5
-ok skip_each_differs sh -c '! grep -q ",0.0000$" each/skip-each.csv'
-ok skip_each_is_skip cmp skip/0-a-dog/seed-0/layer-04.png each/skip-02/0-a-dog/seed-0/layer-04.png
-status skip_each_again 0 "" lens "a dog" -m "$tiny" $fast -l last -o each/skip-03 --skip-layer 3
-status skip_each_controls 0 "" lens "a dog" -m "$tiny" $fast -l last --skip-each --controls norm-none -o each
-ok skip_each_controls_of_whole test -f each/whole/controls.csv -a -f each/whole/controls/norm-none/manifest.json -a ! -e each/skip-01/controls
+ok skip_each_prints_the_report [ "$(cat out)" = each/index.html ]
+ok skip_each_table test "$(head -1 each/skip-each.csv)" = block,prompt,seed,layer,distance,from_last,conditioning,cosine -a "$(wc -l < each/skip-each.csv)" = 5
+ok skip_each_differs sh -c '! grep -q "^[1-4],0,0,4,0," each/skip-each.csv'
+ok skip_each_rows [ "$(grep -o 'href="skip-each/block-0[1-4]/index.html">without block [1-4]' each/index.html | wc -l)" = 4 ]
+ok skip_each_is_skip cmp skip/0-a-dog/seed-0/layer-04.png each/skip-each/block-02/0-a-dog/seed-0/layer-04.png
+status skip_each_again 0 "1 of the pictures were there, 0 made" lens "a dog" -m "$tiny" --steps 1 --size 64x64 -l last -o each/skip-each/block-03 --skip-layer 3
+rm each/skip-each/block-04/0-a-dog/seed-0/layer-04.png
+status skip_each_controls 0 "4 of the pictures were there, 2 made" lens "a dog" -m "$tiny" --steps 1 --size 64x64 -l last --skip-each --controls norm-none -o each
+ok skip_each_controls_too test -f each/controls.csv -a -f each/controls/norm-none/manifest.json -a ! -e each/skip-each/block-01/controls
+cp each/skip-each/block-01/manifest.json each/skip-each/block-02/manifest.json
+printf '{' > each/skip-each/block-03/manifest.json
+status skip_each_of_others 0 "block-03" lens "a dog" -m "$tiny" --steps 1 --size 64x64 -l last -o each
+ok skip_each_leaves_out [ "$(cut -d, -f1 each/skip-each.csv | tr '\n' ' ')" = "block 1 4 " ]
+status skip_each_overwritten 0 "" lens "a dog" -m "$tiny" $fast -l 0 -o each --overwrite
+ok skip_each_is_cleared [ ! -e each/skip-each/block-04/0-a-dog -a ! -e each/skip-each.csv ]
 status controls_unknown 2 "norm-block" lens "a dog" -m "$tiny" --controls none
 status skip_each_with_skip 2 "--skip-layer" lens "a dog" -m "$tiny" --skip-each --skip-layer 1
 status control 0 "" lens "a dog" -m "$tiny" $fast -l last --control padding -o padding
