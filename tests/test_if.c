@@ -397,8 +397,11 @@ static void plan_is_told(void **state) {
         all += p.stages[i].step * p.stages[i].steps + p.stages[i].decode;
     /* and what is computed once for all steps of a stage */
     assert_true(p.picture > all && p.picture < 1.02 * all && p.step == p.stages[0].step);
-    o.timesteps = "fast27,super40";
-    assert_int_equal(dl_plan_picture(f.cx, f.model, &o, &p), DL_USAGE); /* three stages */
+    o.timesteps = "fast27,super40,super27"; /* the upscaler's own sampler takes no list */
+    assert_int_equal(dl_plan_picture(f.cx, f.model, &o, &p), DL_USAGE);
+    o.timesteps = "fast27,super40"; /* it keeps its own */
+    assert_int_equal(dl_plan_picture(f.cx, f.model, &o, &p), DL_OK);
+    assert_true(p.stages[0].steps == 27 && p.stages[1].steps == 40 && p.stages[2].steps == 75);
     o.timesteps = "fast27,super40,super27";
     o.sampler = "ddpm";
     assert_int_equal(dl_plan_picture(f.cx, f.model, &o, &p), DL_OK);

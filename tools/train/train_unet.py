@@ -74,7 +74,8 @@ class Chunks:
 
 def shares(samples: int) -> dict:
     """Kinds of scenes by what was seen so far."""
-    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (200e3, (.20, .30, .50)), (500e3, (.12, .26, .62)))
+    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (250e3, (.35, .42, .23)), (450e3, (.25, .35, .40)),
+              (800e3, (.12, .26, .62)))
     values = [np.interp(samples, [p[0] for p in points], [p[1][k] for p in points]) for k in range(3)]
     return dict(zip(("plain", "single", "pair"), values))
 
