@@ -161,6 +161,7 @@ int annotate(dl_context *cx, const dl_judge *judge, const struct questions *ques
              void *progress_user) {
     struct annotation a = {
         .cx = cx, .judge = judge, .questions = questions, .set = set, .folder = folder};
+    answers_sweep(folder->path);
     int status = embeddings_make(cx, judge, folder, progress, progress_user, &a.seen);
     if (status == DL_OK)
         status = allocate(cx, "concepts", questions->concepts.count,

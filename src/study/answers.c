@@ -13,8 +13,9 @@
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+static const char *const folders[TABLE_KINDS] = {"", "probability/", "best/", "control/", "noise/"};
+
 char *answer_file(enum answer_table table, const char *question) {
-    static const char *const folders[] = {"", "probability/", "best/", "control/", "noise/"};
     const size_t size = strlen(question) + 64;
     char *path = malloc(size);
     if (path)
@@ -33,6 +34,17 @@ int answer_write(dl_context *cx, const char *folder, enum answer_table table, co
     free(path);
     free(name);
     return status;
+}
+
+void answers_sweep(const char *folder) {
+    char *annotations = path_join(folder, "annotations");
+    for (size_t i = 0; i < TABLE_KINDS && annotations; i++) {
+        char *path = path_join(annotations, folders[i]);
+        if (path)
+            file_sweep(path);
+        free(path);
+    }
+    free(annotations);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */

@@ -38,6 +38,9 @@ char *answer_file(enum answer_table table, const char *question);
 int answer_write(dl_context *cx, const char *folder, enum answer_table table, const char *question,
                  const struct buffer *text);
 
+/* Removes what an annotation that was killed left half written. */
+void answers_sweep(const char *folder);
+
 /* Header and rows of scores or probabilities: row of one prompt and seed with its answers
  * (layers). */
 void answer_header(struct buffer *out, const struct grid *grid);

@@ -80,6 +80,8 @@ wait $pid 2> /dev/null
 first=$(find killed -name 'layer-*.png' | sort | head -n 1)
 inode=$(ls -i "$first")
 ok killed_in_the_middle [ ! -e killed/index.html ]
+mkdir -p killed/annotations/noise # and as if killed once more, while it annotated
+: > killed/annotations/noise/match.csv.999999999-0.tmp
 status killed_is_resumed 0 "" experiment set.csv $long -o killed
 ok killed_same_bytes diff -r --exclude times.csv once killed
 ok killed_made_nothing_twice [ "$(ls -i "$first")" = "$inode" ]
