@@ -164,21 +164,26 @@ static bool is_sheet(const char *name) {
     return sscanf(name, "sheet-%u.png%n", &prompt, &end) == 1 && end && !name[end];
 }
 
+static bool is_among(const char *name, const char *const *names) {
+    while (names && *names && strcmp(name, *names) != 0)
+        names++;
+    return names && *names;
+}
+
 /* A top-level name that a run makes: its own files and its caller's, a prompt's folder, the
- * latents. Names with a dot in front (what file managers leave) are nobody's. */
+ * latents; and what the report of a plain lens adds (study/report.h). Names with a dot in front
+ * (what file managers leave) are nobody's. */
 static bool is_ours(const struct grid *grid, const char *name, const char *latents_file,
                     const char *const *own_files) {
+    static const char *const files[] = {
+        "manifest.json", "index.html", CONTROLS_FOLDER,  CONTROLS_FILE,   SKIP_FOLDER,
+        SKIP_FILE,       "plots",      "signatures.csv", "distances.csv", NULL};
     const char *latents = latents_file ? strrchr(latents_file, '/') : NULL;
     latents = latents ? latents + 1 : latents_file;
-    if (name[0] == '.' || strcmp(name, "manifest.json") == 0 || strcmp(name, "index.html") == 0 ||
-        strcmp(name, CONTROLS_FOLDER) == 0 || strcmp(name, CONTROLS_FILE) == 0 ||
-        strcmp(name, SKIP_FOLDER) == 0 || strcmp(name, SKIP_FILE) == 0 || is_sheet(name) ||
+    if (name[0] == '.' || is_among(name, files) || is_among(name, own_files) || is_sheet(name) ||
         (latents && strcmp(name, latents) == 0) ||
         (grid->times_apart && strcmp(name, "times.csv") == 0))
         return true;
-    for (; own_files && *own_files; own_files++)
-        if (strcmp(name, *own_files) == 0)
-            return true;
     for (size_t p = 0; p < grid->prompt_count; p++) {
         const char *file = grid_at(grid, p, 0, 0)->file;
         const size_t length = strcspn(file, "/");
@@ -319,6 +324,8 @@ static int clear(dl_context *cx, const char *folder) {
         remove_file(folder, "sheet.png");
         remove_file(folder, "index.html");
         remove_file(folder, "times.csv");
+        remove_file(folder, "signatures.csv");
+        remove_file(folder, "distances.csv");
         remove_file(folder, CONTROLS_FILE);
         remove_file(folder, SKIP_FILE);
         remove_file(folder, "manifest.json");

@@ -13,8 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const experiment_files[] = {"prompts.csv",    "experiment.json", "annotations", "plots",
-                                        "signatures.csv", "distances.csv",   NULL};
+const char *const experiment_files[] = {"prompts.csv", "experiment.json", "annotations", NULL};
 
 struct experiment {
     dl_context *cx;

@@ -24,6 +24,17 @@ ok prompts_are_escaped sh -c '! grep -q "<script>window.hostile" run/index.html 
 ok connects_to_nothing sh -c '! grep -o "src=\"[^\"]*" run/index.html | grep -v "src=\"data:"'
 ok bounded [ "$(wc -c < run/index.html)" -lt 20000000 ]
 
+# ---- of a plain lens, which still goes on afterwards
+lens="lens dog -m $tiny --steps 1 --size 64x64 -l 0,-1 -q -j 1 -o plain"
+status plain_lens 0 "" $lens
+cp plain/index.html lens.html
+status plain_report 0 "" analyse plain
+ok plain_report_differs sh -c '! cmp -s lens.html plain/index.html && [ -s plain/distances.csv ]'
+status plain_goes_on 0 "" $lens
+ok plain_lens_report_again cmp -s lens.html plain/index.html
+status plain_overwritten 0 "" $lens --steps 2 --overwrite
+ok plain_report_is_removed [ ! -e plain/distances.csv -a ! -e plain/signatures.csv ]
+
 # ---- made anew
 cp -R run again
 rm -r again/index.html again/plots again/signatures.csv
