@@ -7,12 +7,14 @@
 # OUT/MODEL/SET are the experiments' folders (the same line again goes on where it was stopped),
 # OUT/MODEL/norm-NAME-SET those without the final norm or with another one, OUT/compare-SET the
 # comparisons of two models. All that is printed also goes to OUT/findings.txt. DLENS says which
-# program, LAYERS which layers (default every second and the last), SEEDS how many seeds (default 4).
+# program, LAYERS which layers (default every second and the last), SEEDS how many seeds (default 4),
+# NORM_SETS the sets that are made with other norms (default simple and colors).
 set -eu
 
 DLENS=${DLENS:-./dlens}
 LAYERS=${LAYERS:-0::2,-1}
 SEEDS=${SEEDS:-4}
+NORM_SETS=${NORM_SETS:-simple colors}
 SETS="simple colors two-colors relations common uncommon syntax"
 out=${1:?usage: bench/findings.sh OUT [MODEL...]}
 shift
@@ -76,7 +78,7 @@ comparisons() { # MODEL
 
 norms() { # MODEL
     at=$out/$(name_of "$1")
-    for set in simple colors; do
+    for set in $NORM_SETS; do
         for norm in none block match; do
             "$DLENS" experiment "$set" -m "$1" -l "$LAYERS" --seeds "$SEEDS" --norm "$norm" \
                 -o "$at/norm-$norm-$set"
