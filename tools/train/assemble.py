@@ -132,6 +132,7 @@ def check(args) -> None:
     import evaluate
     encoder, how = args.check.name.split("-")[-1], SAMPLER
     pipe = StableDiffusionPipeline.from_pretrained(args.check, torch_dtype=torch.float32)
+    pipe.scheduler = evaluate.scheduler_of(evaluate.SAMPLER)
     pipe.set_progress_bar_config(disable=True)
     trained = (args.work / f"unet-{encoder}" / "model" / "config.json").exists()
     painter = evaluate.Painter(args.work, encoder) if trained else None

@@ -95,8 +95,7 @@ def card(args, encoder: str) -> str:
         f"{report['seconds'] / 3600:.1f} hours of one core" + (
             "." if encoder == "clip" else f"; the first {train_unet.TRUNK:,} are those of emoji-clip's denoiser, from which this "
             "one started with new keys and values of the text."),
-        f"- Best pictures in few steps: {how['sampler']}, {how['steps']} steps, guidance {how['guidance']} "
-        "(`dlens.json`).", "",
+        f"- Settings, in `dlens.json`: {how['sampler']}, {how['steps']} steps, guidance {how['guidance']}.", "",
         "## Data",
         f"{len(world.NOUNS)} nouns with Zipf-like frequency (`noun_frequency.json`; the {len(world.RARE)} rarest count as rare), "
         f"{len(world.TINTS)} colours, {len(world.BACKS)} backgrounds, one or two things, {len(world.RELATIONS)} relations; "
@@ -105,7 +104,8 @@ def card(args, encoder: str) -> str:
         "## Quality", "500 fixed prompts, 2 seeds, last layer, read by an independent judge (a small network trained on other "
         "renderings: other icon sets, sizes, places, blur).", "",
         *figure_table(read(stage / "evaluation.json"), (rows.get("judge") or {}).get("ceiling")), "",
-        "## The lens", "Recognised by the judge at each layer, in percent, with 95 % bootstrap intervals over prompts.", "",
+        "## The lens", "Recognised by the judge at each layer, in percent, with 95 % bootstrap intervals over prompts" + (
+            " ({sampler}, {steps} steps, guidance {guidance}).".format(**layers["how"]) if layers else "."), "",
         *layer_table(layers and layers["layers"]), "",
         "## Limits", "It knows only the words of its world, draws in one style, and shifts things by 8 pixels only. Unknown words "
         "give arbitrary pictures.", "",

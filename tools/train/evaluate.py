@@ -23,7 +23,7 @@ import models
 import world
 from world import Scene, Thing
 
-STEPS, GUIDANCE, SAMPLER = 20, 2.5, "ddim"
+STEPS, GUIDANCE, SAMPLER = 20, 2.5, "ddim"          # as assemble.SAMPLER, which dlens.json holds
 SHEET = ("a dog", "a cat", "a horse", "a tree", "a flamingo", "a sloth", "an otter", "a kangaroo", "a red dog", "a blue apple",
          "a red dog and a white cat", "a dog and a cat", "a cat above a car", "a bird on a house",
          "a blue bear on a yellow background", "a fish in a boat")
@@ -48,6 +48,14 @@ def prompts() -> list[tuple[Scene, str]]:
     return out
 
 
+def scheduler_of(name: str):
+    """`ddim`; `dpm`, DPM-Solver++(2M), or `dpm-trailing`, with its last steps nearer to the end."""
+    config = models.scheduler().config
+    if name == "ddim":
+        return DDIMScheduler.from_config(config)
+    return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="trailing" if name == "dpm-trailing" else "leading")
+
+
 class Painter:
     """Denoiser and decoder of a stage; paints pictures of given conditionings."""
 
@@ -57,12 +65,6 @@ class Painter:
         self.unet.to(memory_format=torch.channels_last)
         self.vae = models.load_vae(work).to(device)
         self.empty = self.text([""])
-
-    def scheduler(self, name: str):
-        config = models.scheduler().config
-        if name == "ddim":
-            return DDIMScheduler.from_config(config)
-        return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="trailing" if name == "dpm-trailing" else "leading")
 
     @torch.no_grad()
     def paint(self, states, seeds, steps=STEPS, guidance=GUIDANCE, sampler=SAMPLER, batch=50) -> torch.Tensor:
@@ -74,7 +76,7 @@ class Painter:
         shape = (1, models.LATENT, models.LATENT_RES, models.LATENT_RES)
         x = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]).to(self.device)
         both = torch.cat([self.empty.expand(len(x), -1, -1), states])
-        scheduler = self.scheduler(sampler)
+        scheduler = scheduler_of(sampler)
         scheduler.set_timesteps(steps)
         for t in scheduler.timesteps:
             with common.autocast(self.device):
@@ -147,7 +149,7 @@ def layer_curves(args, painter) -> dict:
     states = torch.stack(painter.text.layers(SHEET), 1).flatten(0, 1)
     pictures = painter.paint(states, [0] * len(states))
     save_sheet(list(zip(SHEET, pictures.split(len(layers)))), args.work / f"unet-{args.encoder}" / "sheet-layers.png")
-    return dict(layers=out)
+    return dict(how=dict(sampler=SAMPLER, steps=STEPS, guidance=GUIDANCE), layers=out)
 
 
 def main() -> None:
