@@ -70,6 +70,21 @@ static inline void scratch_end(struct scratch *s) {
     scratch_remove(s->dir);
 }
 
+/* The same as cmocka's setup and teardown: *state is the scratch. */
+static inline int scratch_setup(void **state) {
+    struct scratch *s = malloc(sizeof *s);
+    assert_non_null(s);
+    scratch_begin(s);
+    *state = s;
+    return 0;
+}
+
+static inline int scratch_teardown(void **state) {
+    scratch_end(*state);
+    free(*state);
+    return 0;
+}
+
 /* DIR/name; valid until the next call. */
 static inline const char *scratch_path(struct scratch *s, const char *name) {
     snprintf(s->path, sizeof s->path, "%s/%s", s->dir, name);

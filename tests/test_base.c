@@ -9,20 +9,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-static int begin(void **state) {
-    struct scratch *s = malloc(sizeof *s);
-    assert_non_null(s);
-    scratch_begin(s);
-    *state = s;
-    return 0;
-}
-
-static int end(void **state) {
-    scratch_end(*state);
-    free(*state);
-    return 0;
-}
-
 /* ---- context ------------------------------------------------------------------------------- */
 
 static void message_is_kept_and_nested(void **state) {
@@ -520,7 +506,7 @@ static void json_survives_mutation(void **state) {
 }
 
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define T(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         T(message_is_kept_and_nested),
         T(message_holds_no_control_characters),

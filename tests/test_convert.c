@@ -415,22 +415,13 @@ static void calls_are_checked(void **state) {
 }
 
 static int begin(void **state) {
-    struct scratch *s = malloc(sizeof *s);
-    assert_non_null(s);
-    scratch_begin(s);
-    s->cx.kernels = kernels_choose(NULL);
-    *state = s;
-    return 0;
-}
-
-static int end(void **state) {
-    scratch_end(*state);
-    free(*state);
+    scratch_setup(state);
+    ((struct scratch *)*state)->cx.kernels = kernels_choose(NULL);
     return 0;
 }
 
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define T(name) cmocka_unit_test_setup_teardown(name, begin, scratch_teardown)
     const struct CMUnitTest tests[] = {
         T(halves_are_torchs),          T(integers_are_torchs),
         T(each_tensor_has_its_dtype),  T(what_does_not_fit_is_named),

@@ -238,22 +238,8 @@ static void broken_scales_are_refused(void **state) {
     }
 }
 
-static int begin(void **state) {
-    struct scratch *s = malloc(sizeof *s);
-    assert_non_null(s);
-    scratch_begin(s);
-    *state = s;
-    return 0;
-}
-
-static int end(void **state) {
-    scratch_end(*state);
-    free(*state);
-    return 0;
-}
-
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define T(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_layers),
         cmocka_unit_test(convolutions),

@@ -16,20 +16,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-static int begin(void **state) {
-    struct scratch *s = malloc(sizeof *s);
-    assert_non_null(s);
-    scratch_begin(s);
-    *state = s;
-    return 0;
-}
-
-static int end(void **state) {
-    scratch_end(*state);
-    free(*state);
-    return 0;
-}
-
 /* A picture of seeded noise; freed by the caller. */
 static uint8_t *noise(int width, int height) {
     size_t size = (size_t)width * (size_t)height * 3;
@@ -857,7 +843,7 @@ static void flags_tell_blank_and_noise(void **state) {
     free(smooth);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

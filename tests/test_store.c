@@ -4,20 +4,6 @@
 
 #include <cjson/cJSON.h>
 
-static int begin(void **state) {
-    struct scratch *s = malloc(sizeof *s);
-    assert_non_null(s);
-    scratch_begin(s);
-    *state = s;
-    return 0;
-}
-
-static int end(void **state) {
-    scratch_end(*state);
-    free(*state);
-    return 0;
-}
-
 /* Writes a file with this header (its length put before it) and `data_size` bytes of data, byte i
  * being i. Returns its path. */
 static const char *raw_file(struct scratch *s, const char *name, const char *header,
@@ -501,7 +487,7 @@ static void files_survive_mutation(void **state) {
 }
 
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define T(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         T(what_is_written_is_read),
         T(unaligned_tensors_are_read),
