@@ -91,6 +91,18 @@ char *control_folder(const char *folder, size_t variant) {
     return path_join(folder, kind_of(variant).folder);
 }
 
+int control_begun(dl_context *cx, const char *folder, size_t variant, char **path) {
+    *path = control_folder(folder, variant);
+    char *file = *path ? path_join(*path, "manifest.json") : NULL;
+    const int status = file ? DL_OK : fail_memory(cx, "control", 0);
+    if (!file || !file_exists(file)) {
+        free(*path);
+        *path = NULL;
+    }
+    free(file);
+    return status;
+}
+
 static int run_control(dl_context *cx, const dl_model *model, const dl_options *options,
                        const char *const *prompts, size_t prompt_count, const dl_run *run,
                        const struct run_plan *plan, const char *folder, size_t variant,
@@ -336,11 +348,10 @@ static int take_side(dl_context *cx, const struct beside *b, const char *folder,
 static int read_side(dl_context *cx, const cJSON *manifest, const char *folder, size_t variant,
                      size_t sides, const struct beside *b, struct side *side, bool *is) {
     struct record record = {0};
-    char *path = control_folder(folder, variant);
-    char *file = path ? path_join(path, "manifest.json") : NULL;
-    int status = file ? DL_OK : fail_memory(cx, "report", 0);
+    char *path;
+    int status = control_begun(cx, folder, variant, &path);
     *is = false;
-    if (status == DL_OK && file_exists(file)) {
+    if (status == DL_OK && path) {
         if (record_open(cx, path, &record) == DL_OK)
             status = control_belongs(cx, manifest, b->grid->settings, &record, variant, is);
         else
@@ -351,7 +362,6 @@ static int read_side(dl_context *cx, const cJSON *manifest, const char *folder, 
         status = take_side(cx, b, folder, &record, sides, side);
     }
     record_close(&record);
-    free(file);
     free(path);
     return status;
 }

@@ -36,6 +36,9 @@ const char *controls_about(size_t variant); /* "the prompt's tokens in another o
  * ...; NULL when memory is short. */
 char *control_folder(const char *folder, size_t variant);
 
+/* The same where a run has begun there, that is, has a manifest; else *path is NULL. */
+int control_begun(dl_context *cx, const char *folder, size_t variant, char **path);
+
 /* Runs the chosen ones, and those without one of the first `blocks` blocks each, one after another,
  * beside the run in `folder` and by its plan; adds to *result's counts. */
 int controls_run(dl_context *cx, const dl_model *model, const dl_options *options,

@@ -329,16 +329,8 @@ static void end(struct merge *m) {
 static int find_control(struct merge *m, size_t variant, char **folders, size_t *found) {
     *found = 0;
     for (size_t i = 0; i < m->count; i++) {
-        char *path = control_folder(m->parts[i].folder, variant);
-        char *file = path ? path_join(path, "manifest.json") : NULL;
-        const bool is_there = file && file_exists(file);
-        folders[i] = is_there ? path : NULL;
-        *found += is_there ? 1 : 0;
-        if (!is_there)
-            free(path);
-        free(file);
-        if (!file)
-            return fail_memory(m->cx, CONTROLS_FOLDER, 0);
+        DL_TRY(control_begun(m->cx, m->parts[i].folder, variant, &folders[i]));
+        *found += folders[i] ? 1 : 0;
     }
     return DL_OK;
 }

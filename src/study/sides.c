@@ -68,10 +68,9 @@ static int open_control(dl_context *cx, const struct record *lens, size_t varian
                         struct sides *out) {
     struct study *study = NULL;
     bool is = false;
-    char *path = control_folder(lens->folder, variant);
-    char *file = path ? path_join(path, "manifest.json") : NULL;
-    int status = file ? DL_OK : fail_memory(cx, CONTROLS_FOLDER, 0);
-    if (status == DL_OK && file_exists(file)) {
+    char *path;
+    int status = control_begun(cx, lens->folder, variant, &path);
+    if (status == DL_OK && path) {
         status = allocate(cx, "report", 1, sizeof *study, (void **)&study);
         if (status == DL_OK)
             status = read_control(cx, lens, path, variant, study, &is);
@@ -83,7 +82,6 @@ static int open_control(dl_context *cx, const struct record *lens, size_t varian
         study_close(study);
         free(study);
     }
-    free(file);
     free(path);
     return status;
 }
