@@ -21,6 +21,9 @@
  * Each thread computes blocks of tiles and columns from beginning to end. Of a block the inputs are
  * transformed once; the weights panel by panel of the register tile's columns, from the file's
  * order and type, as they are needed: held for all columns they would be four times the weights.
+ * Where the channels are many, the block goes through them in groups of steps: V then holds one
+ * group, and M all columns, so that a block has enough tiles to share its weights and still fits
+ * the cache.
  * Nothing depends on the block's size but the time: every element's sum runs over the channels in
  * steps that depend on C alone.
  *
@@ -40,12 +43,13 @@ enum {
     LINE = 64 / sizeof(float),
     STEP = LEFT_STRIDE / 3, /* largest number of lanes of channels per step */
     BLOCK_TILES = 112,      /* largest block: tiles, */
-    BLOCK_INPUT = 56 * 1024 /* and tiles x lanes of channels: 8 MB of V */
+    BLOCK_AREA = 40 * 1024  /* and tiles x (lanes of V + columns of M held): 5.6 MB */
 };
 
 /* Times in units of a multiply-add, per tile and channel in, tile and channel out, pair of channels
  * (bench/README.md). */
-static const double INPUT_COST = 150, OUTPUT_COST = 180, WEIGHT_COST = 160, PACK_COST = 55;
+static const double INPUT_COST = 150, OUTPUT_COST = 180, WEIGHT_COST = 160, PACK_COST = 55,
+                    HOLD_COST = 360;
 
 /* The 36 positions of V, U and M lie an odd number of cache lines apart: the transforms touch all
  * of them at once, and even distances would meet in few sets of the first cache. */
@@ -54,6 +58,7 @@ struct grid {
     size_t tile_blocks, column_blocks;   /* the grid of tasks */
     size_t block;                        /* tiles of the largest */
     size_t step, steps;                  /* channels of a step, number of steps */
+    size_t group, groups;                /* steps whose V is held at once, number of groups */
     size_t lanes;                        /* of a step */
     size_t slots;                        /* rows of V hold as many steps of channels */
     size_t V_stride, U_stride, M_stride; /* floats from one slot row, or position, to the next */
@@ -73,7 +78,7 @@ struct scratch {
     float *raw;  /* (step, TAPS, columns) weights of a step and panel, transposed */
     float *wide; /* (columns, step, TAPS) and widened, where the file has another type */
     float *U;    /* (WINOGRAD_POSITIONS, lanes, columns) */
-    float *M;    /* (WINOGRAD_POSITIONS, block tiles, columns) */
+    float *M;    /* (panels held, WINOGRAD_POSITIONS, block tiles, columns) */
 };
 
 /* One task: tiles [first, first + tiles) of all, columns [column, last). */
@@ -97,32 +102,52 @@ bool winograd_pays(const struct products *format, size_t out_H, size_t out_W, si
     return less < direct;
 }
 
+/* The cost of a grid: rounds of tasks of t tiles and n columns. */
+static double grid_cost(const struct products *format, double rounds, double t, double n, double c,
+                        size_t groups) {
+    const double product = 1.0 / (double)format->per_lane;
+    const double held = groups > 1 ? HOLD_COST * (double)groups * t * n : 0.0;
+    return rounds * (product * WINOGRAD_POSITIONS * t * n * c + INPUT_COST * t * c +
+                     OUTPUT_COST * t * n + WEIGHT_COST * n * c + held);
+}
+
+/* The cheapest cut into tiles for so many column blocks and groups of steps, if better than cost.
+ */
+static void try_tiles(const struct winograd *p, const struct kernels *kn,
+                      const struct products *format, size_t threads, size_t column_blocks,
+                      size_t group, struct grid *g, double *cost) {
+    const size_t n = ceil_div(ceil_div(p->N, kn->columns), column_blocks) * kn->columns;
+    const size_t groups = ceil_div(g->steps, group);
+    const size_t area = group * g->lanes + (groups > 1 ? n : 0);
+    const size_t most = min(BLOCK_TILES, BLOCK_AREA / area + 1);
+    const size_t fewest = ceil_div(g->tiles, most);
+    for (size_t tb = fewest; tb <= min(g->tiles, fewest + 2 * threads); tb++) {
+        const double rounds = (double)ceil_div(tb * column_blocks, threads);
+        const double t = (double)ceil_div(g->tiles, tb);
+        const double c = grid_cost(format, rounds, t, (double)n, (double)p->C, groups);
+        if (*cost > 0.0 && c >= *cost)
+            continue;
+        *cost = c;
+        g->tile_blocks = tb;
+        g->column_blocks = column_blocks;
+        g->group = group;
+        g->groups = groups;
+    }
+}
+
 /* The cheapest grid of tasks. */
 static struct grid choose_grid(const struct winograd *p, const struct kernels *kn,
                                const struct products *format, size_t threads) {
     struct grid g = {.down = ceil_div(p->out_H, SIDE), .across = ceil_div(p->out_W, SIDE)};
-    size_t panels = ceil_div(p->N, kn->columns);
-    size_t most = min(BLOCK_TILES, BLOCK_INPUT / lanes_of(format, p->C) + 1);
-    double best = 0.0, product = 1.0 / (double)format->per_lane;
+    double cost = 0.0;
     g.tiles = p->B * g.down * g.across;
     g.steps = ceil_div(p->C, STEP * format->per_lane);
     g.step = ceil_div(ceil_div(p->C, g.steps), LINE) * LINE;
     g.lanes = lanes_of(format, g.step);
     g.slots = LEFT_STRIDE / g.lanes;
-    size_t fewest = ceil_div(g.tiles, most);
-    for (size_t cb = 1; cb <= min(panels, 2 * threads); cb++)
-        for (size_t tb = fewest; tb <= min(g.tiles, fewest + 2 * threads); tb++) {
-            double t = (double)ceil_div(g.tiles, tb), c = (double)p->C;
-            double n = (double)(ceil_div(panels, cb) * kn->columns);
-            double rounds = (double)ceil_div(tb * cb, threads);
-            double cost = rounds * (product * WINOGRAD_POSITIONS * t * n * c + INPUT_COST * t * c +
-                                    OUTPUT_COST * t * n + WEIGHT_COST * n * c);
-            if (best == 0.0 || cost < best) {
-                best = cost;
-                g.tile_blocks = tb;
-                g.column_blocks = cb;
-            }
-        }
+    for (size_t cb = 1; cb <= min(ceil_div(p->N, kn->columns), 4 * threads); cb++)
+        for (size_t group = 1; group <= g.steps; group++)
+            try_tiles(p, kn, format, threads, cb, group, &g, &cost);
     g.block = ceil_div(g.tiles, g.tile_blocks);
     g.V_stride = odd_lines(g.block * LEFT_STRIDE);
     g.U_stride = odd_lines(g.lanes * kn->columns);
@@ -139,8 +164,8 @@ static size_t slot(const struct grid *g, size_t step, size_t position) {
     return index / g->slots * g->V_stride + index % g->slots * g->lanes;
 }
 
-/* V of the block's tiles, all channels. */
-static void transform_inputs(const struct job *job, float *V, const struct block *k) {
+/* V of the block's tiles and the group of steps that begins with `first`. */
+static void transform_inputs(const struct job *job, float *V, const struct block *k, size_t first) {
     const struct winograd *p = job->p;
     const struct grid *g = &job->grid;
     for (size_t t = 0; t < k->tiles; t++) {
@@ -153,9 +178,10 @@ static void transform_inputs(const struct job *job, float *V, const struct block
             bool seen = row < p->out_H + 2 && column < p->out_W + 2;
             at[q] = seen ? p->pixel(p->source, b, row, column) : NULL;
         }
-        for (size_t c = 0, step = 0; c < p->C; c += g->step, step++) {
+        for (size_t step = first; step < min(first + g->group, g->steps); step++) {
+            const size_t c = step * g->step;
             for (size_t q = 0; q < WINOGRAD_POSITIONS; q++)
-                to[q] = V + slot(g, step, q) + t * LEFT_STRIDE;
+                to[q] = V + slot(g, step - first, q) + t * LEFT_STRIDE;
             job->format->winograd_input(to, at, c, min(g->step, p->C - c));
         }
     }
@@ -205,14 +231,14 @@ static void transform_outputs(const struct job *job, const float *M, const struc
 /* ---- one block ------------------------------------------------------------------------------- */
 
 /* M_p (tiles, columns) += V_p U_p for all positions and the n channels of a step. */
-static void multiply_positions(const struct job *job, const struct scratch *s, size_t tiles,
-                               size_t step, size_t n) {
+static void multiply_positions(const struct job *job, const struct scratch *s, float *sums,
+                               size_t tiles, size_t step, size_t n) {
     const struct grid *g = &job->grid;
     const size_t columns = job->kernels->columns, K = lanes_of(job->format, n);
     size_t rows = ceil_div(tiles, ceil_div(tiles, job->format->rows)); /* even register tiles */
     for (size_t q = 0; q < WINOGRAD_POSITIONS; q++) {
-        const float *V = s->V + slot(g, step, q), *U = s->U + q * g->U_stride;
-        float *M = s->M + q * g->M_stride;
+        const float *V = s->V + slot(g, step % g->group, q), *U = s->U + q * g->U_stride;
+        float *M = sums + q * g->M_stride;
         for (size_t t = 0; t < tiles; t += rows)
             job->format->tile[min(rows, tiles - t)](M + t * columns, columns, V + t * LEFT_STRIDE,
                                                     U, K, step > 0);
@@ -231,14 +257,20 @@ static void run_block(const void *of, void *scratch, size_t index) {
                       .last = (column + 1) * panels / g->column_blocks * columns};
     k.tiles = (row + 1) * g->tiles / g->tile_blocks - k.first;
     k.last = min(k.last, p->N);
-    transform_inputs(job, s->V, &k);
-    for (size_t j = k.column; j < k.last; j += columns) {
-        for (size_t c = 0, step = 0; c < p->C; c += g->step, step++) {
-            size_t n = min(g->step, p->C - c);
-            transform_weights(job, s, j, c, n);
-            multiply_positions(job, s, k.tiles, step, n);
+    for (size_t first = 0; first < g->steps; first += g->group) {
+        const size_t last = min(first + g->group, g->steps);
+        transform_inputs(job, s->V, &k, first);
+        for (size_t j = k.column; j < k.last; j += columns) {
+            const size_t panel = g->groups > 1 ? (j - k.column) / columns : 0;
+            float *M = s->M + panel * WINOGRAD_POSITIONS * g->M_stride;
+            for (size_t step = first; step < last; step++) {
+                const size_t c = step * g->step, n = min(g->step, p->C - c);
+                transform_weights(job, s, j, c, n);
+                multiply_positions(job, s, M, k.tiles, step, n);
+            }
+            if (last == g->steps)
+                transform_outputs(job, M, &k, j);
         }
-        transform_outputs(job, s->M, &k, j);
     }
 }
 
@@ -250,11 +282,12 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     const struct winograd *p = job->p;
     const struct grid *g = &job->grid;
     size_t columns = cx->kernels->columns, weights = g->step * columns;
-    s->V = floats(cx, ceil_div(g->steps * WINOGRAD_POSITIONS, g->slots) * g->V_stride);
+    size_t panels = ceil_div(ceil_div(p->N, columns), g->column_blocks);
+    s->V = floats(cx, ceil_div(g->group * WINOGRAD_POSITIONS, g->slots) * g->V_stride);
     s->raw = floats(cx, weights * TAPS);
     s->wide = weights_in_place(p->weight) ? NULL : floats(cx, weights * TAPS);
     s->U = floats(cx, WINOGRAD_POSITIONS * g->U_stride);
-    s->M = floats(cx, WINOGRAD_POSITIONS * g->M_stride);
+    s->M = floats(cx, (g->groups > 1 ? panels : 1) * WINOGRAD_POSITIONS * g->M_stride);
 }
 
 void winograd(dl_context *cx, const struct winograd *p) {
