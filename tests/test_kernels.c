@@ -225,6 +225,8 @@ static void large_convolutions(void **state) {
     conv_case(&s, 20, 40, 3, DTYPE_F32, ACT_NONE, false);
     s.pad_after = 3;
     conv_case(&s, 20, 40, 3, DTYPE_F32, ACT_NONE, false);
+    s = (struct conv_shape){.B = 1, .H = 16, .W = 15, .stride = 1, .pad_before = 1, .pad_after = 1};
+    conv_case(&s, 36, 2700, 3, DTYPE_BF16, ACT_NONE, true); /* channels in groups */
 }
 
 static void enlarging_convolutions(void **state) {
