@@ -21,6 +21,10 @@ static size_t bytes_of(const struct tensor *w) {
 
 void pages_advise(const struct mapping *file, const void *data, size_t bytes,
                   enum pages_advice advice) {
+    static const int advices[] = {[PAGES_GIVE_BACK] = MADV_DONTNEED,
+                                  [PAGES_READ_AHEAD] = MADV_WILLNEED,
+                                  [PAGES_SCATTERED] = MADV_RANDOM,
+                                  [PAGES_USUAL] = MADV_NORMAL};
     const uintptr_t start = (uintptr_t)file->data, stop = start + file->size;
     uintptr_t first = (uintptr_t)data / WINDOW * WINDOW;
     uintptr_t last = ((uintptr_t)data + bytes + WINDOW - 1) / WINDOW * WINDOW;
@@ -29,7 +33,7 @@ void pages_advise(const struct mapping *file, const void *data, size_t bytes,
     if (last > stop)
         last = stop;
     /* a wish: nothing depends on it */
-    madvise((void *)first, last - first, advice == PAGES_GIVE_BACK ? MADV_DONTNEED : MADV_WILLNEED);
+    madvise((void *)first, last - first, advices[advice]);
 }
 
 /* ---- the files ------------------------------------------------------------------------------- */

@@ -44,9 +44,10 @@ size_t pages_planned(const struct dl_context *cx);
 int pages_add_file(struct dl_context *cx, const struct mapping *file);
 void pages_forget(struct dl_context *cx);
 
-/* Advises the system (PAGES_GIVE_BACK, PAGES_READ_AHEAD) on a part of a file mapped read-only.
- * Pages that it maps along with others, when those are read, are given back along with them. */
-enum pages_advice { PAGES_GIVE_BACK, PAGES_READ_AHEAD };
+/* Advises the system on a part of a file mapped read-only: give its pages back; read them ahead;
+ * from now on read what is asked for alone, or along with what lies beside it (the usual). Pages
+ * that it maps along with others, when those are read, are given back along with them. */
+enum pages_advice { PAGES_GIVE_BACK, PAGES_READ_AHEAD, PAGES_SCATTERED, PAGES_USUAL };
 void pages_advise(const struct mapping *file, const void *data, size_t bytes,
                   enum pages_advice advice);
 

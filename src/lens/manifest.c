@@ -206,13 +206,17 @@ static cJSON *fingerprint(const dl_model *model) {
     char text[24];
     for (size_t c = 0; c < model->component_count; c++) {
         const struct store *store = model->components[c].store;
-        const size_t count = store ? store_count(store) : 0;
+        if (!store)
+            continue;
+        const size_t count = store_count(store);
+        store_read_scattered(store);
         for (size_t i = 0; i < count && i < TENSORS; i++) {
             const struct tensor *t = store_at(store, count < TENSORS ? i : i * count / TENSORS);
             const size_t bytes = tensor_count(t) * dtype_size(t->dtype);
             sum = crc32_z(sum, (const unsigned char *)t->name, strlen(t->name));
             sum = crc32_z(sum, t->data, bytes < BYTES ? bytes : BYTES);
         }
+        store_read_whole(store);
     }
     snprintf(text, sizeof text, "crc32:%08lx", sum);
     return cJSON_CreateString(text);

@@ -15,6 +15,7 @@ int bind_begin(struct binder *b, dl_context *cx, struct store *store) {
     b->store = store;
     DL_TRY(allocate(cx, store_path(store), store_count(store), 1, &used));
     b->used = used;
+    store_read_scattered(store);
     return DL_OK;
 }
 
@@ -230,5 +231,6 @@ int bind_end(struct binder *b) {
     free(b->used);
     b->used = NULL;
     store_drop_pages(b->store); /* vectors are copied; matrices will be read when they are needed */
+    store_read_whole(b->store);
     return b->status;
 }

@@ -369,11 +369,23 @@ size_t store_bytes(const struct store *store) {
     return bytes;
 }
 
-void store_drop_pages(const struct store *store) {
+static void advise(const struct store *store, enum pages_advice advice) {
     for (size_t i = 0; i < store->file_count; i++) {
         const struct mapping *map = &store->files[i].map;
-        pages_advise(map, map->data, map->size, PAGES_GIVE_BACK);
+        pages_advise(map, map->data, map->size, advice);
     }
+}
+
+void store_drop_pages(const struct store *store) {
+    advise(store, PAGES_GIVE_BACK);
+}
+
+void store_read_scattered(const struct store *store) {
+    advise(store, PAGES_SCATTERED);
+}
+
+void store_read_whole(const struct store *store) {
+    advise(store, PAGES_USUAL);
 }
 
 /* Advises on a tensor that lies in a mapping. One that was copied does not: its memory is not the

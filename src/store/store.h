@@ -61,6 +61,12 @@ void store_drop_pages(const struct store *store);
 void store_drop_tensor(const struct store *store, const struct tensor *t);
 void store_fetch_tensor(const struct store *store, const struct tensor *t);
 
+/* How the weights will be read: single vectors and samples, nothing of what lies beside them (with
+ * the usual reading ahead a disk reads most of a model for its vectors), or whole tensors, as a
+ * store is opened. */
+void store_read_scattered(const struct store *store);
+void store_read_whole(const struct store *store);
+
 /* Names the store's files to the context as such whose weights may be given back after each use
  * (base/pages.h). */
 int store_allow_giving_back(dl_context *cx, const struct store *store);
