@@ -3,6 +3,7 @@
 #include "scratch.h"
 
 #include "base/file.h"
+#include "out/number.h"
 #include "out/png.h"
 #include "study/compare.h"
 #include "study/report.h"
@@ -146,6 +147,18 @@ static void make_small(struct scratch *s, const char *folder, const char *scores
 }
 
 /* ---- SVG ------------------------------------------------------------------------------------- */
+
+static void counts(void **state) {
+    struct buffer b = {0};
+    (void)state;
+    for (size_t n = 0; n < 3; n++) {
+        put_count(&b, n, "row ", "rows ");
+        put_count(&b, n, "is unstable; ", "are unstable; ");
+    }
+    assert_string_equal(b.data, "0 rows 0 are unstable; 1 row 1 is unstable; "
+                                "2 rows 2 are unstable; ");
+    buffer_free(&b);
+}
 
 static void numbers(void **state) {
     static const struct {
@@ -316,7 +329,9 @@ static void report_has_the_numbers(void **state) {
     assert_null(strstr(text, "set <x>"));
     assert_non_null(strstr(text, "a &lt;b&gt;&amp;"));
     assert_non_null(strstr(text, "a \\u003cb>&"));
-    assert_non_null(strstr(text, "at layer 4.0 in the median"));
+    assert_non_null(strstr(text, "2 prompts, 4 rows (a prompt and a seed); 0 cells missing. Of 4 "
+                                 "complete rows 1 never emerges, 1 is unstable; the median layer "
+                                 "of emergence is 4.0."));
     free(text);
     scratch_end(&s);
 }
@@ -534,6 +549,7 @@ static void runs_compared(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts),
         cmocka_unit_test(numbers),
         cmocka_unit_test(lines),
         cmocka_unit_test(bars_and_heat),

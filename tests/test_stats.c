@@ -369,6 +369,21 @@ static void table_without_rows(void **state) {
     assert_contains(b.data, "\"layers\":[{\"layer\":0,\"n\":0,\"mean\":null,\"ci95\":[null,null]}");
     assert_contains(b.data, "\"median_layer\":null,\"by_layer\":{\"0\":0,\"4\":0}}}");
     summary_print(&b, &s);
+    assert_contains(b.data, "0 prompts, 0 rows, scores");
+    buffer_free(&b);
+    summary_free(&s);
+    table_free(&t);
+}
+
+static void table_of_one_row(void **state) {
+    (void)state;
+    struct score_table t = table("prompt,0,4,8\na,1,,1\n", 1.0);
+    struct summary s;
+    struct buffer b = {0};
+    assert_int_equal(summarise(cx, &t, 0, &s), DL_OK);
+    summary_print(&b, &s);
+    assert_contains(b.data, "1 prompt, 1 row, scores 0 to 1; 1 of 3 cells is no number");
+    assert_contains(b.data, "emergence of 0 rows: 0 never, 0 unstable\n");
     buffer_free(&b);
     summary_free(&s);
     table_free(&t);
@@ -882,6 +897,7 @@ int main(void) {
         cmocka_unit_test(table_takes_what_is_there),
         cmocka_unit_test(tables_that_are_refused),
         cmocka_unit_test(table_without_rows),
+        cmocka_unit_test(table_of_one_row),
         cmocka_unit_test(properties_are_joined),
         cmocka_unit_test(rows_are_matched),
         cmocka_unit_test(emergence_by_definition),

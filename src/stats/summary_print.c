@@ -1,5 +1,6 @@
 /* A summary as text and as JSON. See summary.h. */
 #include "out/json_writer.h"
+#include "out/number.h"
 #include "stats/summary.h"
 
 #include <math.h>
@@ -31,16 +32,20 @@ static void put_layer(struct buffer *b, const struct layer_summary *s) {
 
 void summary_print(struct buffer *b, const struct summary *s) {
     buffer_utf8(b, s->name);
-    buffer_format(b, "\n  %zu prompts, %zu rows, scores 0 to %g", s->prompts, s->rows, s->scale);
+    buffer_text(b, "\n  ");
+    put_count(b, s->prompts, "prompt, ", "prompts, ");
+    put_count(b, s->rows, "row", "rows");
+    buffer_format(b, ", scores 0 to %g", s->scale);
     if (s->missing)
-        buffer_format(b, "; %zu of %zu cells are no number and left out", s->missing,
-                      s->rows * s->layers);
+        buffer_format(b, "; %zu of %zu cells %s no number and left out", s->missing,
+                      s->rows * s->layers, s->missing == 1 ? "is" : "are");
     buffer_format(b, "\n  layer  scores    mean   95 %% interval    emerge  |0%*s1|\n", BAR - 2,
                   "");
     for (size_t i = 0; i < s->layers; i++)
         put_layer(b, &s->layer[i]);
-    buffer_format(b, "  emergence of %zu rows: %zu never, %zu unstable", s->complete, s->never,
-                  s->unstable);
+    buffer_text(b, "  emergence of ");
+    put_count(b, s->complete, "row", "rows");
+    buffer_format(b, ": %zu never, %zu unstable", s->never, s->unstable);
     if (!isnan(s->median_layer))
         buffer_format(b, "; median layer %g", s->median_layer);
     buffer_text(b, "\n");

@@ -2,6 +2,7 @@
 #include "study/report.h"
 
 #include "base/file.h"
+#include "out/number.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -337,14 +338,17 @@ static void put_layers(struct buffer *b, const struct study *study, const struct
 }
 
 static void put_emergence(struct buffer *b, const struct summary *s) {
-    buffer_format(b,
-                  "<p class=\"finding\">%zu prompts, %zu rows (a prompt and a seed); %zu cells "
-                  "missing. Of %zu complete rows %zu never emerge, %zu are unstable",
-                  s->prompts, s->rows, s->missing, s->complete, s->never, s->unstable);
+    buffer_text(b, "<p class=\"finding\">");
+    put_count(b, s->prompts, "prompt, ", "prompts, ");
+    put_count(b, s->rows, "row", "rows");
+    buffer_text(b, " (a prompt and a seed); ");
+    put_count(b, s->missing, "cell missing. Of ", "cells missing. Of ");
+    put_count(b, s->complete, "complete row ", "complete rows ");
+    put_count(b, s->never, "never emerges, ", "never emerge, ");
+    put_count(b, s->unstable, "is unstable", "are unstable");
     if (!isnan(s->median_layer)) {
-        buffer_text(b, "; the others emerge at layer ");
+        buffer_text(b, "; the median layer of emergence is ");
         put_fixed(b, s->median_layer, 1);
-        buffer_text(b, " in the median");
     }
     buffer_text(b, ".</p>\n");
 }
