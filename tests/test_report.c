@@ -177,6 +177,19 @@ static void numbers(void **state) {
     }
 }
 
+/* What rounds to zero from below has no sign, and keeps its place. */
+static void columns(void **state) {
+    struct buffer b = {0};
+    (void)state;
+    put_column(&b, -0.0049, 2, 6);
+    put_column(&b, -0.0, 1, 4);
+    put_column(&b, NAN, 3, 4);
+    put_column(&b, -12345.0, 0, 3);
+    put_estimate(&b, -0.0001, -0.4996, 0.0004, 3);
+    assert_string_equal(b.data, "  0.00 0.0   --12345 0.000 (-0.500 to  0.000)");
+    buffer_free(&b);
+}
+
 /* Points lie where the axes say; a missing one breaks curve and band. */
 static void lines(void **state) {
     static const double x[] = {0, 2, 4, 8}, y[] = {0, 1, NAN, 0.5}, low[] = {0, 0.5, NAN, 0.25},
@@ -551,6 +564,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts),
         cmocka_unit_test(numbers),
+        cmocka_unit_test(columns),
         cmocka_unit_test(lines),
         cmocka_unit_test(bars_and_heat),
         cmocka_unit_test(folder_is_read),

@@ -578,6 +578,27 @@ static void comparisons_of_little(void **state) {
     table_free(&t[1]);
 }
 
+/* What rounds to zero from below prints as zero, what does not exist as a dash. */
+static void comparisons_without_minus_zero(void **state) {
+    (void)state;
+    struct contrast contrast = {.a = "one",
+                                .b = "two",
+                                .difference = -0.001,
+                                .low = -0.004,
+                                .high = -0.0,
+                                .test = {.effect = -0.002, .p = NAN},
+                                .p_holm = NAN};
+    struct correlation correlation = {
+        .property = "views", .n = 4, .test = {.statistic = -0.0004, .low = NAN, .high = 0.5}};
+    const struct comparison c = {COMPARE_COMMON, 1, 1, &contrast, &correlation};
+    struct buffer b = {0};
+    comparison_print(&b, &c);
+    assert_contains(b.data, "    0    0   0.00   0.00    0.00 (  0.00 to   0.00)   0.00");
+    assert_contains(b.data, "rho  0.000 (     - to  0.500), p");
+    assert_null(strstr(b.data, "-0.0"));
+    buffer_free(&b);
+}
+
 /* The sets of the bundled model's world tell how often a noun was trained on. */
 static void commonness_by_frequency(void **state) {
     (void)state;
@@ -906,6 +927,7 @@ int main(void) {
         cmocka_unit_test(agreement_of_strangers),
         cmocka_unit_test(comparisons_that_are_refused),
         cmocka_unit_test(comparisons_of_little),
+        cmocka_unit_test(comparisons_without_minus_zero),
         cmocka_unit_test(commonness_by_frequency),
         cmocka_unit_test(paper_files_are_numpys),
         cmocka_unit_test(paper_comparisons_are_scipys),

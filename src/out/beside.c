@@ -1,9 +1,9 @@
 /* Distances and controls in the report; see beside.h. */
 #include "out/beside.h"
 
+#include "out/number.h"
 #include "out/page.h"
 #include "out/png.h"
-#include "out/svg.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,7 @@
 /* The report's other ways of looking; see looks.h. Everything is text, tables and small PNGs. */
 #include "out/looks.h"
 
+#include "out/number.h"
 #include "out/png.h"
 
 #include <inttypes.h>
@@ -124,7 +125,8 @@ static void put_nearest_cell(struct buffer *b, const struct report_look *l, size
     buffer_format(b, "<td style=\"opacity:%.2f\" title=\"", 0.45 + 0.55 * fmin(fmax(cosine, 0), 1));
     for (size_t i = 0; i < l->pieces; i++) {
         put_text(b, i ? ", " : "", l->nearest[at + i], "");
-        buffer_format(b, " %.2f", (double)l->nearest_cosine[at + i]);
+        buffer_text(b, " ");
+        put_fixed(b, (double)l->nearest_cosine[at + i], 2);
     }
     buffer_text(b, "\">");
     put_piece(b, l->nearest[at]);
@@ -218,11 +220,9 @@ static int put_matrix(dl_context *cx, struct buffer *b, const float *values, siz
 static void put_last_row(struct buffer *b, const float *values, size_t side, const char *name) {
     buffer_format(b, "<tr><th scope=\"row\">%s</th>", name);
     for (size_t s = 0; s < side; s++) {
-        const double value = (double)values[(side - 1) * side + s];
-        if (isnan(value))
-            buffer_text(b, "<td>\xE2\x80\x93</td>");
-        else
-            buffer_format(b, "<td>%.3f</td>", value);
+        buffer_text(b, "<td>");
+        put_fixed(b, (double)values[(side - 1) * side + s], 3);
+        buffer_text(b, "</td>");
     }
     buffer_text(b, "</tr>\n");
 }

@@ -3,6 +3,7 @@
 #include "out/svg.h"
 
 #include "out/looks.h"
+#include "out/number.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,20 +26,6 @@ static const char *const alone_style[] = {
 /* Curves differ in dashes, too: in print, and for the colour blind. */
 static const char *const dashes[SVG_COLOURS] = {"",    "9 5",  "2 5", "12 5 2 5",
                                                 "5 5", "15 6", "2 8", "8 3"};
-
-void put_fixed(struct buffer *b, double value, int decimals) {
-    long long scale = 1;
-    for (int i = 0; i < decimals; i++)
-        scale *= 10;
-    if (!(fabs(value) < 1e12)) { /* NAN, too */
-        buffer_text(b, "\xE2\x80\x93");
-        return;
-    }
-    const long long whole = llround(fabs(value) * (double)scale);
-    buffer_format(b, "%s%lld", value < 0 && whole ? "-" : "", whole / scale);
-    if (decimals)
-        buffer_format(b, ".%0*lld", decimals, whole % scale);
-}
 
 static void put_svg(struct buffer *b, const char *title, const char *class, double width,
                     double height, bool alone) {

@@ -52,7 +52,4 @@ void svg_lines(struct buffer *b, const struct svg_lines *plot, bool alone);
 void svg_bars(struct buffer *b, const struct svg_bars *plot, bool alone);
 void svg_heat(struct buffer *b, const struct svg_heat *plot, bool alone);
 
-/* Appends a number with so many decimals (up to 6), trailing zeros and all; a dash for NAN. */
-void put_fixed(struct buffer *b, double value, int decimals);
-
 #endif

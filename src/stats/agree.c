@@ -2,6 +2,7 @@
 #include "stats/agree.h"
 
 #include "out/json_writer.h"
+#include "out/number.h"
 #include "stats/bootstrap.h"
 
 #include <math.h>
@@ -150,10 +151,12 @@ void agreement_free(struct agreement *agreement) {
 /* ---- text and JSON ------------------------------------------------------------------------ */
 
 static void put_value(struct buffer *b, double value, double low, double high) {
-    if (isnan(value))
+    if (isnan(value)) {
         buffer_format(b, "  %25s", "-");
-    else
-        buffer_format(b, "  %7.3f (%6.3f to %6.3f)", value, low, high);
+    } else {
+        buffer_text(b, "   ");
+        put_estimate(b, value, low, high, 3);
+    }
 }
 
 void agreement_print(struct buffer *b, const struct agreement *g) {

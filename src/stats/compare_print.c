@@ -1,5 +1,6 @@
 /* Comparisons as text and as JSON. See compare.h. */
 #include "out/json_writer.h"
+#include "out/number.h"
 #include "stats/compare.h"
 
 #include <math.h>
@@ -29,10 +30,14 @@ static void put_names(struct buffer *b, const struct contrast *c) {
 }
 
 static void put_contrast(struct buffer *b, const struct contrast *c) {
-    buffer_format(b, "  %-8s %4zu %4zu %6.2f %6.2f  ", rows_names[c->rows], c->n_a, c->n_b,
-                  c->mean_a, c->mean_b);
-    buffer_format(b, "%6.2f (%6.2f to %6.2f)", c->difference, c->low, c->high);
-    buffer_format(b, " %6.2f", c->test.effect);
+    buffer_format(b, "  %-8s %4zu %4zu ", rows_names[c->rows], c->n_a, c->n_b);
+    put_column(b, c->mean_a, 2, 6);
+    buffer_text(b, " ");
+    put_column(b, c->mean_b, 2, 6);
+    buffer_text(b, "  ");
+    put_estimate(b, c->difference, c->low, c->high, 2);
+    buffer_text(b, " ");
+    put_column(b, c->test.effect, 2, 6);
     put_p(b, c->test.p);
     put_p(b, c->p_holm);
     buffer_text(b, "\n");
@@ -46,8 +51,9 @@ static void put_never(struct buffer *b, const struct contrast *c) {
 }
 
 static void put_correlation(struct buffer *b, const struct correlation *c) {
-    buffer_format(b, "  %-8s %4zu prompts: Spearman's rho %6.3f (%6.3f to %6.3f), p",
-                  rows_names[c->rows], c->n, c->test.statistic, c->test.low, c->test.high);
+    buffer_format(b, "  %-8s %4zu prompts: Spearman's rho ", rows_names[c->rows], c->n);
+    put_estimate(b, c->test.statistic, c->test.low, c->test.high, 3);
+    buffer_text(b, ", p");
     put_p(b, c->test.p);
     buffer_text(b, "\n");
 }

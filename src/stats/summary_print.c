@@ -23,10 +23,17 @@ static void put_bar(struct buffer *b, const struct layer_summary *s) {
 
 static void put_layer(struct buffer *b, const struct layer_summary *s) {
     buffer_format(b, "  %5d %7zu", s->layer, s->n);
-    if (s->n)
-        buffer_format(b, "  %6.3f  %6.3f to %6.3f %8zu", s->mean, s->low, s->high, s->emerged);
-    else
+    if (s->n) {
+        buffer_text(b, "  ");
+        put_column(b, s->mean, 3, 6);
+        buffer_text(b, "  ");
+        put_column(b, s->low, 3, 6);
+        buffer_text(b, " to ");
+        put_column(b, s->high, 3, 6);
+        buffer_format(b, " %8zu", s->emerged);
+    } else {
         buffer_format(b, "  %6s  %16s %8zu", "-", "-", s->emerged);
+    }
     put_bar(b, s);
 }
 

@@ -2,20 +2,14 @@
 #include "study/compare.h"
 
 #include "out/json_writer.h"
-#include "out/svg.h"
+#include "out/number.h"
 
 #include <math.h>
 
-/* A number in a column of this width. */
-static void put_column(struct buffer *b, double value, int decimals, int width) {
-    struct buffer text = {0};
-    if (isnan(value))
-        buffer_text(&text, "-");
-    else
-        put_fixed(&text, value, decimals);
-    buffer_format(b, " %*s", width, text.data ? text.data : "");
-    b->failed = b->failed || text.failed;
-    buffer_free(&text);
+/* A column of a table. */
+static void put_cell(struct buffer *b, double value, int decimals, int width) {
+    buffer_text(b, " ");
+    put_column(b, value, decimals, width);
 }
 
 static void print_question(struct buffer *b, const struct compared_question *q) {
@@ -27,28 +21,28 @@ static void print_question(struct buffer *b, const struct compared_question *q) 
     for (size_t i = 0; i < q->layers; i++) {
         const struct compared_layer *l = &q->layer[i];
         buffer_format(b, "  %5d", l->layer);
-        put_column(b, l->relative, 2, 8);
+        put_cell(b, l->relative, 2, 8);
         buffer_format(b, " %7zu", l->n);
-        put_column(b, l->a, 3, 8);
-        put_column(b, l->b, 3, 8);
-        put_column(b, l->difference, 3, 8);
-        put_column(b, l->low, 3, 8);
+        put_cell(b, l->a, 3, 8);
+        put_cell(b, l->b, 3, 8);
+        put_cell(b, l->difference, 3, 8);
+        put_cell(b, l->low, 3, 8);
         buffer_text(b, " to");
-        put_column(b, l->high, 3, 6);
+        put_cell(b, l->high, 3, 6);
         buffer_text(b, "\n");
     }
     for (int rows = 0; rows < ROWS_COUNTED_KINDS; rows++) {
         const struct compared_emergence *e = &q->emergence[rows];
         buffer_format(b, "  emergence (%s), %zu prompts: b - a", rows_names[rows], e->n);
-        put_column(b, e->difference, 3, 1);
+        put_cell(b, e->difference, 3, 1);
         buffer_text(b, " relative layers (");
         put_fixed(b, e->low, 3);
         buffer_text(b, " to ");
         put_fixed(b, e->high, 3);
         buffer_text(b, "), Wilcoxon p");
-        put_column(b, e->test.p, 4, 1);
+        put_cell(b, e->test.p, 4, 1);
         buffer_text(b, ", Holm");
-        put_column(b, e->p_holm, 4, 1);
+        put_cell(b, e->p_holm, 4, 1);
         buffer_text(b, "\n");
     }
 }
@@ -67,8 +61,8 @@ void compare_print(struct buffer *b, const struct runs_compared *c) {
     for (size_t i = 0; i < c->picture_layers; i++) {
         const struct compared_pictures *p = &c->pictures[i];
         buffer_format(b, "  %7d %7d %7zu %9zu", p->layer_a, p->layer_b, p->n, p->identical);
-        put_column(b, p->psnr, 2, 29);
-        put_column(b, isfinite(p->least) ? p->least : NAN, 2, 6);
+        put_cell(b, p->psnr, 2, 29);
+        put_cell(b, isfinite(p->least) ? p->least : NAN, 2, 6);
         buffer_text(b, "\n");
     }
 }

@@ -9,6 +9,7 @@
 #ifndef DLENS_STUDY_REPORT_H
 #define DLENS_STUDY_REPORT_H
 
+#include "out/number.h"
 #include "out/svg.h"
 #include "stats/compare.h"
 #include "stats/order.h"

@@ -2,7 +2,6 @@
 #include "study/report.h"
 
 #include "base/file.h"
-#include "out/number.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -312,12 +311,6 @@ static void plot_heat(struct plots *p, const struct study *study, const struct s
 
 /* ---- a question ------------------------------------------------------------------------------ */
 
-static void put_fixed_cell(struct buffer *b, double value, int decimals) {
-    buffer_text(b, "<td>");
-    put_fixed(b, value, decimals);
-    buffer_text(b, "</td>");
-}
-
 static void put_layers(struct buffer *b, const struct study *study, const struct summary *s) {
     buffer_text(b, "<div class=\"scroll\"><table class=\"figures\"><thead><tr><th>layer</th>"
                    "<th>relative</th><th>n</th><th>mean</th><th>95 % interval</th>"
@@ -325,9 +318,9 @@ static void put_layers(struct buffer *b, const struct study *study, const struct
     for (size_t i = 0; i < s->layers; i++) {
         const struct layer_summary *l = &s->layer[i];
         buffer_format(b, "<tr><th scope=\"row\">%d</th>", l->layer);
-        put_fixed_cell(b, (double)l->layer / study->blocks, 2);
+        cell_number(b, (double)l->layer / study->blocks, 2);
         buffer_format(b, "<td>%zu</td>", l->n);
-        put_fixed_cell(b, l->mean, 3);
+        cell_number(b, l->mean, 3);
         buffer_text(b, "<td>");
         put_fixed(b, l->low, 3);
         buffer_text(b, " to ");
