@@ -107,6 +107,34 @@ static void arena_does_what_was_planned(void **state) {
     assert_null(s->cx.arena.base);
 }
 
+/* A plan makes the first of equal rounds and the last, the real pass all. */
+static size_t make_rounds(dl_context *cx, size_t rows, size_t most) {
+    size_t made = 0;
+    for (size_t at = 0, done; at < rows; at += done, made++) {
+        const size_t n = rows - at < most ? rows - at : most, mark = arena_mark(cx);
+        done = n * plan_rounds(cx, (rows - at) / n);
+        assert_int_equal(cx->arena.rounds * n, done);
+        floats(cx, n);
+        arena_release(cx, mark);
+    }
+    plan_rounds(cx, 1);
+    assert_int_equal(cx->arena.rounds, 1);
+    return made;
+}
+
+static void equal_rounds_are_planned_once(void **state) {
+    struct scratch *s = *state;
+    static const size_t rows[] = {0, 16, 31, 48, 1000}, planned[] = {0, 1, 2, 1, 2},
+                        made[] = {0, 1, 2, 3, 63};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        arena_plan(&s->cx);
+        assert_int_equal(make_rounds(&s->cx, rows[i], 16), planned[i]);
+        assert_int_equal(arena_reserve(&s->cx, "test"), DL_OK);
+        assert_int_equal(make_rounds(&s->cx, rows[i], 16), made[i]);
+        arena_free(&s->cx);
+    }
+}
+
 static void arena_refuses_absurd_plans(void **state) {
     struct scratch *s = *state;
     const size_t counts[] = {SIZE_MAX, SIZE_MAX / 4, SIZE_MAX / 8, SIZE_MAX / 64};
@@ -513,6 +541,7 @@ int main(void) {
         T(message_is_cut_at_a_character),
         T(sizes_do_not_wrap),
         T(arena_does_what_was_planned),
+        T(equal_rounds_are_planned_once),
         T(arena_refuses_absurd_plans),
         T(sixteen_bit_floats),
         T(path_name_is_the_last_part),

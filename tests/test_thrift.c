@@ -5,6 +5,7 @@
 
 #include "base/context.h"
 #include "dlens.h"
+#include "kernels/op_log.h"
 
 #include <sys/wait.h>
 
@@ -196,6 +197,46 @@ static void memory_does_not_grow_with_the_run(void **state) {
     assert_true((double)large.peak < 1.02 * (double)small.peak);
 }
 
+/* Rows whose text is looked at, and rows that are widened to eight times (the feed-forward). */
+static void count_rows(const struct op_log *log, size_t tokens, size_t *looking, size_t *widened) {
+    *looking = *widened = 0;
+    for (size_t i = 0; i < log->count; i++) {
+        const struct op_call *c = &log->calls[i];
+        if (c->kind == OP_ATTENTION && c->attention.keys == tokens && !c->attention.causal)
+            *looking += c->times * c->attention.batch * c->attention.queries;
+        else if (c->kind == OP_LINEAR && c->N == 8 * c->K)
+            *widened += c->times * c->M;
+    }
+}
+
+/* The feed-forward goes by in rounds of 2048 rows, of which a plan makes two: all are counted. */
+static void rounds_are_all_counted(void **state) {
+    static const int sides[][2] = {{64, 64}, {512, 256}, {512, 512}, {1000, 1024}};
+    dl_context *cx;
+    dl_options options;
+    dl_plan plan;
+    struct op_log log = {0};
+    size_t looking, widened;
+    (void)state;
+    assert_int_equal(dl_context_new(&cx), DL_OK);
+    dl_model *model = open_in(cx, "tests/data/tiny-sd1");
+    dl_options_init(&options);
+    cx->op_log = &log;
+    for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
+        options.width = sides[i][0];
+        options.height = sides[i][1];
+        log.count = 0;
+        assert_int_equal(dl_plan_picture(cx, model, &options, &plan), DL_OK);
+        count_rows(&log, 77, &looking, &widened);
+        assert_true(looking >= (size_t)(options.width * options.height / 64));
+        assert_int_equal(widened, looking);
+    }
+    cx->op_log = NULL;
+    free(log.calls);
+    dl_model_close(model);
+    dl_context_free(cx);
+}
+
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static void too_little_is_refused_with_the_least(void **state) {
@@ -258,6 +299,7 @@ int main(void) {
         cmocka_unit_test(measures_change_no_bit),
         cmocka_unit_test(plan_is_the_truth),
         cmocka_unit_test(memory_does_not_grow_with_the_run),
+        cmocka_unit_test(rounds_are_all_counted),
         cmocka_unit_test(too_little_is_refused_with_the_least),
         cmocka_unit_test(threads_are_given_up_last),
     };

@@ -65,6 +65,7 @@ void arena_plan(dl_context *cx) {
     a->planning = true;
     a->used = a->peak = 0;
     a->work = 0;
+    a->rounds = 1;
     pages_plan(cx);
 }
 
@@ -192,6 +193,11 @@ float *floats_spread(dl_context *cx, size_t mark, const float *from, size_t coun
     permit(piece, bytes);
     a->used = mark + piece_size(bytes);
     return piece;
+}
+
+size_t plan_rounds(dl_context *cx, size_t rounds) {
+    cx->arena.rounds = planning(cx) ? rounds : 1;
+    return cx->arena.rounds;
 }
 
 bool planning(const dl_context *cx) {

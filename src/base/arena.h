@@ -21,7 +21,8 @@ struct arena {
     unsigned char *base; /* page aligned, NULL before the first arena_reserve */
     size_t capacity, used, peak;
     bool planning;
-    double work; /* multiply-adds that the layers counted in the last plan */
+    double work;   /* multiply-adds that the layers counted in the last plan */
+    size_t rounds; /* what is planned now counts so often */
 };
 
 /* Starts plan mode: counting from zero. Nothing may be live in the arena. */
@@ -57,6 +58,11 @@ float *floats_settle(struct dl_context *cx, size_t mark, const float *from, size
  * piece. So a result can grow over what it is made from. */
 float *floats_spread(struct dl_context *cx, size_t mark, const float *from, size_t count,
                      size_t total, size_t at);
+
+/* How many of the `rounds` rounds of a loop that are left, all of them equal, the next one stands
+ * for: in plan mode all, as they take the same memory, and the work of what follows counts so often
+ * until the next call; else 1. Behind the loop it is called with 1. */
+size_t plan_rounds(struct dl_context *cx, size_t rounds);
 
 /* True in plan mode: a layer returns here, after its allocations and before its arithmetic. */
 bool planning(const struct dl_context *cx);

@@ -61,12 +61,14 @@ static void feed_forward_add(dl_context *cx, float *z, float *n, const struct tr
     float *gated = floats(cx, rows * 4 * C); /* (rows,4C) */
 
     layer_norm(cx, n, z, &w->norm3, M, C, layer_norm_eps);
-    for (size_t at = 0; at < M; at += rows) {
+    for (size_t at = 0, done; at < M; at += done) {
         size_t m = M - at < rows ? M - at : rows;
+        done = m * plan_rounds(cx, (M - at) / m);
         linear(cx, wide, n + at * C, &w->ff_in, m);
         op_gated(cx, gated, wide, m, 4 * C, ACT_GELU);
         linear_add(cx, z + at * C, gated, &w->ff_out, m);
     }
+    plan_rounds(cx, 1);
     arena_release(cx, mark);
 }
 

@@ -35,7 +35,7 @@ void op_note(dl_context *cx, const struct op_call *call) {
         return;
     for (size_t i = 0; i < log->count; i++)
         if (same_call(&log->calls[i], call)) {
-            log->calls[i].times++;
+            log->calls[i].times += cx->arena.rounds;
             return;
         }
     if (log->count == log->capacity) {
@@ -49,7 +49,7 @@ void op_note(dl_context *cx, const struct op_call *call) {
     }
     log->calls[log->count] = *call;
     log->calls[log->count].attention.bias = log->calls[log->count].attention.key_bias = NULL;
-    log->calls[log->count++].times = 1;
+    log->calls[log->count++].times = cx->arena.rounds;
 }
 
 /* ---- timing ---------------------------------------------------------------------------------- */

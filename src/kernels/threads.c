@@ -15,7 +15,7 @@ void run_tasks(dl_context *cx, const struct task_loop *loop) {
         loop->take(cx, loop->job,
                    planning(cx) ? (void *)counted : scratch + t * loop->scratch_size);
     if (planning(cx)) {
-        cx->arena.work += loop->work;
+        cx->arena.work += (double)cx->arena.rounds * loop->work;
     } else {
 #pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
         for (size_t i = 0; i < loop->tasks; i++)
