@@ -35,12 +35,6 @@ static const char *const files[] = {
 };
 enum { FILES = sizeof files / sizeof files[0] };
 
-static void quiet(void *user, int level, const char *line) {
-    (void)user;
-    (void)level;
-    (void)line;
-}
-
 /* Opens all three stages of the cascade in `root` and plans a picture. */
 static int try_cascade(const char *root) {
     const dl_open_options how = {.stages = 3};

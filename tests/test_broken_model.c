@@ -28,12 +28,6 @@ static bool is_needed(const char *file) {
            strcmp(file, "tokenizer/special_tokens_map.json") != 0;
 }
 
-static void quiet(void *user, int level, const char *line) {
-    (void)user;
-    (void)level;
-    (void)line;
-}
-
 /* Opens the model and plans a picture; a message must stand where it fails. */
 static int try_model(const char *folder, char message[512]) {
     dl_context *cx;
