@@ -27,7 +27,7 @@ import common
 import models
 
 PARTS = {"clip": ("CLIPTextModel", "CLIPTokenizer"), "t5": ("T5EncoderModel", "T5Tokenizer")}
-SAMPLER = dict(sampler="ddim", steps=20, guidance=2.5)
+SAMPLER = dict(sampler="dpm++2m", steps=12, guidance=4.0)
 
 
 def model_index(encoder: str) -> dict:

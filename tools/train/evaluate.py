@@ -23,7 +23,7 @@ import models
 import world
 from world import Scene, Thing
 
-STEPS, GUIDANCE, SAMPLER = 20, 2.5, "ddim"          # as assemble.SAMPLER, which dlens.json holds
+STEPS, GUIDANCE, SAMPLER = 12, 4.0, "dpm++2m"       # as assemble.SAMPLER, which dlens.json holds
 SHEET = ("a dog", "a cat", "a horse", "a tree", "a flamingo", "a sloth", "an otter", "a kangaroo", "a red dog", "a blue apple",
          "a red dog and a white cat", "a dog and a cat", "a cat above a car", "a bird on a house",
          "a blue bear on a yellow background", "a fish in a boat")
@@ -49,11 +49,11 @@ def prompts() -> list[tuple[Scene, str]]:
 
 
 def scheduler_of(name: str):
-    """`ddim`; `dpm`, DPM-Solver++(2M), or `dpm-trailing`, with its last steps nearer to the end."""
+    """`ddim`; `dpm++2m`, DPM-Solver++(2M), or `dpm++2m-trailing`, with its last steps nearer to the end."""
     config = models.scheduler().config
     if name == "ddim":
         return DDIMScheduler.from_config(config)
-    return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="trailing" if name == "dpm-trailing" else "leading")
+    return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="trailing" if name.endswith("-trailing") else "leading")
 
 
 class Painter:
@@ -166,9 +166,9 @@ def main() -> None:
         result, name = layer_curves(args, painter), "evaluation-layers.json"
     elif args.samplers:
         name, rows = "evaluation-samplers.json", []
-        for sampler in ("ddim", "dpm", "dpm-trailing"):
+        for sampler in ("ddim", "dpm++2m", "dpm++2m-trailing"):
             for steps in (10, 15, 20, 30):
-                for guidance in ((1.5, 2.5, 4.0) if steps == 20 else (2.5,)):
+                for guidance in ((1.5, 2.5, 4.0) if steps == 20 else (4.0,)):
                     how = dict(sampler=sampler, steps=steps, guidance=guidance)
                     rows.append(dict(how, **figures(args.work, painter, prompts()[::5], [0], **how)))
                     common.log(rows[-1])
