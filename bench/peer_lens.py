@@ -41,7 +41,7 @@ def main():
     with torch.inference_mode():
         states = encode("a photo of a dog on a beach").hidden_states
         negative = encode("").last_hidden_state
-        norm = pipe.text_encoder.text_model.final_layer_norm
+        norm = getattr(pipe.text_encoder, "text_model", pipe.text_encoder).final_layer_norm
         for layer in map(int, o.layers.split(",")):
             pipe(prompt_embeds=norm(states[layer]), negative_prompt_embeds=negative,
                  num_inference_steps=o.steps, guidance_scale=7.5, height=o.size, width=o.size,
