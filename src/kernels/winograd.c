@@ -46,8 +46,8 @@ enum {
     BLOCK_AREA = 40 * 1024  /* and tiles x (lanes of V + columns of M held): 5.6 MB */
 };
 
-/* Times in units of a multiply-add, per tile and channel in, tile and channel out, pair of channels
- * (bench/README.md). */
+/* Times in units of a multiply-add: per tile and channel in, tile and channel out, pair of channels
+ * (bench/README.md); HOLD: per tile and column whose 36 sums wait for another group. */
 static const double INPUT_COST = 150, OUTPUT_COST = 180, WEIGHT_COST = 160, PACK_COST = 55,
                     HOLD_COST = 360;
 
