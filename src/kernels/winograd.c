@@ -47,7 +47,7 @@ enum {
 };
 
 /* Times in units of a multiply-add: per tile and channel in, tile and channel out, pair of channels
- * (bench/README.md); HOLD: per tile and column whose 36 sums wait for another group. */
+ * (bench/README.md); HOLD, estimated: per tile, column and group, 36 sums that wait. */
 static const double INPUT_COST = 150, OUTPUT_COST = 180, WEIGHT_COST = 160, PACK_COST = 55,
                     HOLD_COST = 360;
 
@@ -59,6 +59,7 @@ struct grid {
     size_t block;                        /* tiles of the largest */
     size_t step, steps;                  /* channels of a step, number of steps */
     size_t group, groups;                /* steps whose V is held at once, number of groups */
+    size_t held;                         /* panels whose M is held: a block's, 1 if groups is 1 */
     size_t lanes;                        /* of a step */
     size_t slots;                        /* rows of V hold as many steps of channels */
     size_t V_stride, U_stride, M_stride; /* floats from one slot row, or position, to the next */
@@ -111,13 +112,12 @@ static double grid_cost(const struct products *format, double rounds, double t, 
                      OUTPUT_COST * t * n + WEIGHT_COST * n * c + held);
 }
 
-/* The cheapest cut into tiles for so many column blocks and groups of steps, if better than cost.
- */
+/* The cheapest cut into tiles for these column blocks and groups of steps, if below *cost. */
 static void try_tiles(const struct winograd *p, const struct kernels *kn,
                       const struct products *format, size_t threads, size_t column_blocks,
                       size_t group, struct grid *g, double *cost) {
-    const size_t n = ceil_div(ceil_div(p->N, kn->columns), column_blocks) * kn->columns;
-    const size_t groups = ceil_div(g->steps, group);
+    const size_t panels = ceil_div(ceil_div(p->N, kn->columns), column_blocks);
+    const size_t n = panels * kn->columns, groups = ceil_div(g->steps, group);
     const size_t area = group * g->lanes + (groups > 1 ? n : 0);
     const size_t most = min(BLOCK_TILES, BLOCK_AREA / area + 1);
     const size_t fewest = ceil_div(g->tiles, most);
@@ -132,6 +132,7 @@ static void try_tiles(const struct winograd *p, const struct kernels *kn,
         g->column_blocks = column_blocks;
         g->group = group;
         g->groups = groups;
+        g->held = groups > 1 ? panels : 1;
     }
 }
 
@@ -282,12 +283,11 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     const struct winograd *p = job->p;
     const struct grid *g = &job->grid;
     size_t columns = cx->kernels->columns, weights = g->step * columns;
-    size_t panels = ceil_div(ceil_div(p->N, columns), g->column_blocks);
     s->V = floats(cx, ceil_div(g->group * WINOGRAD_POSITIONS, g->slots) * g->V_stride);
     s->raw = floats(cx, weights * TAPS);
     s->wide = weights_in_place(p->weight) ? NULL : floats(cx, weights * TAPS);
     s->U = floats(cx, WINOGRAD_POSITIONS * g->U_stride);
-    s->M = floats(cx, (g->groups > 1 ? panels : 1) * WINOGRAD_POSITIONS * g->M_stride);
+    s->M = floats(cx, g->held * WINOGRAD_POSITIONS * g->M_stride);
 }
 
 void winograd(dl_context *cx, const struct winograd *p) {
