@@ -27,7 +27,6 @@ import common
 import models
 
 PARTS = {"clip": ("CLIPTextModel", "CLIPTokenizer"), "t5": ("T5EncoderModel", "T5Tokenizer")}
-SAMPLER = dict(sampler="dpm++2m", steps=12, guidance=4.0)
 
 
 def model_index(encoder: str) -> dict:
@@ -83,7 +82,7 @@ def assemble(args, encoder: str) -> None:
     for name in ("noun_frequency.json", "icon_licences.json"):
         shutil.copy(args.work / name, out)
     common.write_json(out / "model_index.json", model_index(encoder))
-    common.write_json(out / "dlens.json", SAMPLER)
+    common.write_json(out / "dlens.json", models.SETTINGS)
     done = {p.stem: json.loads(p.read_text()) for p in sorted((args.work / "done").glob("*.json"))}
     common.write_json(out / "training.json", dict(denoiser=json.loads((stage / "report.json").read_text()), done=done,
                                                   measured=measured(args)))
@@ -130,9 +129,9 @@ def check(args) -> None:
     against those of the training's own loop."""
     from diffusers import StableDiffusionPipeline
     import evaluate
-    encoder, how = args.check.name.split("-")[-1], SAMPLER
+    encoder, how = args.check.name.split("-")[-1], models.SETTINGS
     pipe = StableDiffusionPipeline.from_pretrained(args.check, torch_dtype=torch.float32)
-    pipe.scheduler = evaluate.scheduler_of(evaluate.SAMPLER)
+    pipe.scheduler = evaluate.scheduler_of(how["sampler"])
     pipe.set_progress_bar_config(disable=True)
     trained = (args.work / f"unet-{encoder}" / "model" / "config.json").exists()
     painter = evaluate.Painter(args.work, encoder) if trained else None

@@ -81,7 +81,7 @@ def card(args, encoder: str) -> str:
     rows, report = assemble.measured(args), read(stage / "report.json")
     licences = read(args.work / "icon_licences.json") or {}
     layers = read(stage / "evaluation-layers.json")
-    how = assemble.SAMPLER
+    how = models.SETTINGS
     text = TEXT[encoder].format(blocks=models.TEXT_BLOCKS, width=models.WIDTH)
     lines = [
         f"# emoji-{encoder}", "",

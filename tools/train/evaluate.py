@@ -23,7 +23,7 @@ import models
 import world
 from world import Scene, Thing
 
-STEPS, GUIDANCE, SAMPLER = 12, 4.0, "dpm++2m"       # as assemble.SAMPLER, which dlens.json holds
+SAMPLER, STEPS, GUIDANCE = (models.SETTINGS[key] for key in ("sampler", "steps", "guidance"))
 SHEET = ("a dog", "a cat", "a horse", "a tree", "a flamingo", "a sloth", "an otter", "a kangaroo", "a red dog", "a blue apple",
          "a red dog and a white cat", "a dog and a cat", "a cat above a car", "a bird on a house",
          "a blue bear on a yellow background", "a fish in a boat")
@@ -149,7 +149,7 @@ def layer_curves(args, painter) -> dict:
     states = torch.stack(painter.text.layers(SHEET), 1).flatten(0, 1)
     pictures = painter.paint(states, [0] * len(states))
     save_sheet(list(zip(SHEET, pictures.split(len(layers)))), args.work / f"unet-{args.encoder}" / "sheet-layers.png")
-    return dict(how=dict(sampler=SAMPLER, steps=STEPS, guidance=GUIDANCE), layers=out)
+    return dict(how=models.SETTINGS, layers=out)
 
 
 def main() -> None:

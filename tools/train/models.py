@@ -15,6 +15,7 @@ LATENT_RES = world.RES // FACTOR
 TOKENS = 32                     # length to which prompts are padded
 WIDTH = 128                     # width of both text encoders
 TEXT_BLOCKS = 12
+SETTINGS = dict(sampler="dpm++2m", steps=12, guidance=4.0)      # of the best pictures; dlens.json holds them
 
 
 def vae(latent: int = LATENT) -> AutoencoderKL:
