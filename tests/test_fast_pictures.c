@@ -3,13 +3,14 @@
  * for bf16 the definition in plain C is held to it. */
 #include "kernels/kernels.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "model_support.h"
 
 enum { SIDE = 64, LAYERS = 2, VALUES = SIDE * SIDE * 3 };
 
@@ -24,13 +25,6 @@ static int take(void *user, const dl_picture *picture) {
     assert_true(p->count < LAYERS);
     memcpy(p->rgb[p->count++], picture->rgb, VALUES);
     return 0;
-}
-
-static double psnr(const uint8_t *a, const uint8_t *b) {
-    double sum = 0.0;
-    for (size_t i = 0; i < VALUES; i++)
-        sum += pow((double)a[i] - (double)b[i], 2);
-    return sum > 0.0 ? 10.0 * log10(255.0 * 255.0 * VALUES / sum) : INFINITY;
 }
 
 static void pictures_stay(void **state) {
@@ -56,7 +50,7 @@ static void pictures_stay(void **state) {
         assert_int_equal(made[precision].count, LAYERS);
     }
     for (size_t i = 0; i < LAYERS; i++) {
-        const double db = psnr(made[DL_F32].rgb[i], made[DL_FAST].rgb[i]);
+        const double db = psnr(made[DL_F32].rgb[i], made[DL_FAST].rgb[i], VALUES);
         if (!(db > 35.0 && db < 99.0))
             fail_msg("picture %zu: %.1f dB", i, db);
     }

@@ -1,5 +1,6 @@
 /* The order of nouns as text and as JSON. See order.h. */
 #include "out/json_writer.h"
+#include "out/number.h"
 #include "stats/order.h"
 
 #include <math.h>
@@ -31,7 +32,9 @@ static void put_question(struct buffer *b, const struct order_question *q, size_
     buffer_utf8(b, q->first);
     buffer_text(b, "\n   second noun: ");
     buffer_utf8(b, q->second);
-    buffer_format(b, "\n  %zu prompts, %zu undecided\n", q->prompts, q->undecided);
+    buffer_text(b, "\n  ");
+    put_count(b, q->prompts, "prompt", "prompts");
+    buffer_format(b, ", %zu undecided\n", q->undecided);
     put_rule(b, "the first noun comes first", &q->linear);
     if (q->head.n) {
         put_rule(b, "the head comes first", &q->head);
@@ -55,11 +58,12 @@ void order_print(struct buffer *b, const struct order *o) {
         put_question(b, &o->questions[i], i + 1);
     for (size_t i = 0; i < o->pair_count; i++) {
         const struct order_pair *p = &o->pairs[i];
+        buffer_format(b, "%s  %zu and %zu: ", i ? "" : "\nthe same prompts in two questions\n",
+                      p->a + 1, p->b + 1);
+        put_count(b, p->shared, "prompt", "prompts");
         buffer_format(b,
-                      "%s  %zu and %zu: %zu prompts decided in both; the first noun first only in "
-                      "%zu: %zu, only in %zu: %zu",
-                      i ? "" : "\nthe same prompts in two questions\n", p->a + 1, p->b + 1,
-                      p->shared, p->a + 1, p->only_a, p->b + 1, p->only_b);
+                      " decided in both; the first noun first only in %zu: %zu, only in %zu: %zu",
+                      p->a + 1, p->only_a, p->b + 1, p->only_b);
         put_ps(b, p->p, p->p_holm);
     }
 }

@@ -184,7 +184,9 @@ static int put_question(struct plots *p, const struct runs_compared *c,
                         const struct compared_question *q) {
     struct buffer *b = p->page;
     page_text(b, "<section class=\"question\">\n<h3>", q->name, "</h3>\n");
-    buffer_format(b, "<p class=\"finding\">%zu prompts in both%s.</p>\n", q->prompts,
+    buffer_text(b, "<p class=\"finding\">");
+    put_count(b, q->prompts, "prompt", "prompts");
+    buffer_format(b, " in both%s.</p>\n",
                   q->interpolated ? "; b\xE2\x80\x99s scores are interpolated to a\xE2\x80\x99s "
                                     "relative layers"
                                   : "");
@@ -296,10 +298,9 @@ static int put_strips(dl_context *cx, struct buffer *b, const struct runs_compar
         DL_TRY(put_strip(cx, b, &c->b, c->prompts[i].b, limit));
         buffer_text(b, "</div></div></figure>\n");
     }
-    buffer_format(b,
-                  "<p class=\"hint\">%s%zu prompts, each run\xE2\x80\x99s first seed, its "
-                  "layers from left to right</p>\n",
-                  shown < c->prompt_count ? "the first " : "", shown);
+    buffer_format(b, "<p class=\"hint\">%s", shown < c->prompt_count ? "the first " : "");
+    put_count(b, shown, "prompt", "prompts");
+    buffer_text(b, ", each run\xE2\x80\x99s first seed, its layers from left to right</p>\n");
     return DL_OK;
 }
 
@@ -314,8 +315,9 @@ static void put_head(struct buffer *b, const struct runs_compared *c) {
     page_begin(b, DLENS_VERSION, "Two runs compared", style);
     buffer_free(&css);
     page_main(b);
-    buffer_format(b, "<p class=\"eyebrow\">%zu prompts in both</p>\n<h1 class=\"long\">",
-                  c->prompt_count);
+    buffer_text(b, "<p class=\"eyebrow\">");
+    put_count(b, c->prompt_count, "prompt", "prompts");
+    buffer_text(b, " in both</p>\n<h1 class=\"long\">");
     page_text(b, "<span class=\"run\">a</span> ", c->a.record.folder, "<br>");
     page_text(b, "<span class=\"run\">b</span> ", c->b.record.folder, "</h1>\n");
     put_settings(b, c);

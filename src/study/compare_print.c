@@ -15,8 +15,9 @@ static void put_cell(struct buffer *b, double value, int decimals, int width) {
 static void print_question(struct buffer *b, const struct compared_question *q) {
     buffer_text(b, "\n");
     buffer_utf8(b, q->name);
-    buffer_format(b, "  (%zu prompts%s)\n", q->prompts,
-                  q->interpolated ? "; b is interpolated to a's relative layers" : "");
+    buffer_text(b, "  (");
+    put_count(b, q->prompts, "prompt", "prompts");
+    buffer_text(b, q->interpolated ? "; b is interpolated to a's relative layers)\n" : ")\n");
     buffer_text(b, "  layer relative prompts   mean a   mean b   b - a      95 % interval\n");
     for (size_t i = 0; i < q->layers; i++) {
         const struct compared_layer *l = &q->layer[i];
@@ -33,7 +34,9 @@ static void print_question(struct buffer *b, const struct compared_question *q) 
     }
     for (int rows = 0; rows < ROWS_COUNTED_KINDS; rows++) {
         const struct compared_emergence *e = &q->emergence[rows];
-        buffer_format(b, "  emergence (%s), %zu prompts: b - a", rows_names[rows], e->n);
+        buffer_format(b, "  emergence (%s), ", rows_names[rows]);
+        put_count(b, e->n, "prompt", "prompts");
+        buffer_text(b, ": b - a");
         put_cell(b, e->difference, 3, 1);
         buffer_text(b, " relative layers (");
         put_fixed(b, e->low, 3);
@@ -52,7 +55,9 @@ void compare_print(struct buffer *b, const struct runs_compared *c) {
     buffer_utf8(b, c->a.record.folder);
     buffer_text(b, "\nb: ");
     buffer_utf8(b, c->b.record.folder);
-    buffer_format(b, "\n%zu prompts in both\n", c->prompt_count);
+    buffer_text(b, "\n");
+    put_count(b, c->prompt_count, "prompt", "prompts");
+    buffer_text(b, " in both\n");
     for (size_t i = 0; i < c->question_count; i++)
         print_question(b, &c->questions[i]);
     if (c->picture_layers)

@@ -282,19 +282,21 @@ static int put_order(dl_context *cx, const struct study *s, struct buffer *b) {
     int status = compare_order(cx, tables, 2, &s->set, s->set.rows ? 1 : 0, &order);
     if (status == DL_OK && order.question_count) {
         const struct order_question *q = &order.questions[0];
+        buffer_text(b, "<h3>Which noun comes first: that written first, or the head?</h3>\n"
+                       "<p class=\"finding\">");
+        put_count(b, q->prompts, "prompt", "prompts");
         buffer_format(b,
-                      "<h3>Which noun comes first: that written first, or the head?</h3>\n"
-                      "<p class=\"finding\">%zu prompts, %zu of them undecided.</p>\n"
+                      ", %zu of them undecided.</p>\n"
                       "<div class=\"scroll\"><table class=\"figures\"><thead><tr><th>rule</th>"
                       "<th>prompts that follow it</th><th>share (95 %%)</th><th>p</th></tr></thead>"
                       "\n<tbody>\n",
-                      q->prompts, q->undecided);
+                      q->undecided);
         put_rule(b, "linear: the noun written first", &q->linear);
         put_rule(b, "syntactic: the head", &q->head);
         buffer_format(b,
                       "</tbody></table></div>\n<p class=\"hint\">Binomial tests against one half. "
-                      "Only the linear rule holds for %zu prompts, only the syntactic one for %zu; "
-                      "McNemar\xE2\x80\x99s test: p ",
+                      "Prompts for which only the linear rule holds: %zu, only the syntactic one: "
+                      "%zu; McNemar\xE2\x80\x99s test: p ",
                       q->only_linear, q->only_head);
         put_p_value(b, q->rules_p);
         buffer_text(b, "</p>\n");
