@@ -4,6 +4,7 @@
 #include "lens/manifest.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static int score_picture(dl_context *cx, struct scoring *s, const char *path) {
 static void print_scores(const struct scoring *s, const char *path) {
     puts(path);
     for (size_t m = 0; m < s->text_count; m++) {
-        printf("  %7.4f", (double)s->similarity[m]);
+        printf("  %7.4f", round(1e4 * (double)s->similarity[m]) / 1e4 + 0.0); /* no "-0.0000" */
         if (s->text_count > 1)
             printf("  %6.2f %%", 100 * (double)s->probability[m]);
         printf("  %s\n", s->texts[m]);
