@@ -32,11 +32,18 @@ def kind_of(chunk: int) -> str:
     return PATTERN[chunk % len(PATTERN)]
 
 
-def scenes_of(args, chunk: int):
-    """The scenes of a chunk and their sentences; a function of seed and chunk alone."""
-    rng, mix = np.random.default_rng([args.seed, 2403, chunk]), KINDS[kind_of(chunk)]
+def scenes_of(seed: int, chunk: int):
+    """The scenes of a chunk and their sentences."""
+    rng, mix = np.random.default_rng([seed, 2403, chunk]), KINDS[kind_of(chunk)]
     scenes = [world.sample_scene(rng, mix) for _ in range(SCENES)]
     return scenes, [[captions.caption(s, rng) for _ in range(CAPTIONS)] for s in scenes]
+
+
+def evenness(seed: int, chunk: int) -> np.ndarray:
+    """Weights of a chunk's scenes with which all nouns come equally often (of two things: nearly)."""
+    share = KINDS[kind_of(chunk)].flat_nouns
+    frequency = (1 - share) * world.NOUN_P + share / len(world.NOUNS)
+    return np.array([np.mean([1 / frequency[t.noun] for t in scene.things]) for scene in scenes_of(seed, chunk)[0]])
 
 
 def save_array(path, array) -> None:
@@ -77,7 +84,7 @@ def main() -> None:
         path = data / f"{chunk:03d}-{args.part}.npy"
         if path.exists():
             continue
-        scenes, texts = scenes_of(args, chunk)
+        scenes, texts = scenes_of(args.seed, chunk)
         if args.part == "latents":
             array = latents(args, vae, renderer, scenes)
             common.write_json(data / f"{chunk:03d}-scenes.json", dict(kind=kind_of(chunk), captions=texts))
