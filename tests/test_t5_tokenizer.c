@@ -1,95 +1,23 @@
 /* text/: sentencepiece unigram tokenizers against sentencepiece and transformers; special tokens;
  * damaged models. DLENS_T5_DATA=FOLDER takes the large model that t5_tokenizer.py --full made. */
-#include "scratch.h"
-#include "text/tokenizer.h"
-
-#include <time.h>
-#include <zlib.h>
-
-/* A whole file, unpacked if it is gzipped, in fresh memory with a NUL behind it. */
-static char *read_whole(const char *path, size_t *size) {
-    size_t capacity = 1 << 16;
-    char *data = malloc(capacity);
-    gzFile file = gzopen(path, "rb");
-    if (!file)
-        fail_msg("%s: cannot be opened", path);
-    *size = 0;
-    for (int n; (n = gzread(file, data + *size, (unsigned)(capacity - *size - 1))) > 0;) {
-        *size += (size_t)n;
-        if (capacity - *size < 2)
-            data = realloc(data, capacity *= 2);
-    }
-    gzclose(file);
-    data[*size] = '\0';
-    return data;
-}
-
-/* Copies FOLDER/from into the scratch folder under the name `name`. */
-static void copy_into(struct scratch *s, const char *folder, const char *from, const char *name) {
-    char path[512];
-    size_t size;
-    snprintf(path, sizeof path, "%s/%s", folder, from);
-    char *data = read_whole(path, &size);
-    scratch_file(s, name, data, size);
-    free(data);
-}
+#include "tokenizer_support.h"
 
 static struct tokenizer *open_dir(struct scratch *s, const char *dir) {
-    struct tokenizer *t;
-    if (tokenizer_open(&s->cx, dir, "T5Tokenizer", &t) != DL_OK)
-        fail_msg("%s", s->cx.message);
-    return t;
+    return open_folder(s, dir, "T5Tokenizer");
 }
 
-/* ---- against the reference ------------------------------------------------------------------- */
-
-static uint16_t u16_at(const char *p) {
-    const unsigned char *b = (const unsigned char *)p;
-    return (uint16_t)(b[0] | b[1] << 8);
-}
-
-/* Compares one record (see clip_bpe.py for the format); returns what is behind it. */
-static const char *check_record(struct scratch *s, const struct tokenizer *t, const char *record) {
-    size_t length = u16_at(record);
-    const char *text = record + 2, *ids = text + length;
-    size_t count = u16_at(ids);
-    struct tokens tokens;
-    if (tokenize(&s->cx, t, text, length, 0, &tokens) != DL_OK)
-        fail_msg("%s", s->cx.message);
-    bool same = tokens.count == count;
-    for (size_t i = 0; i < count && same; i++)
-        same = tokens.ids[i] == u16_at(ids + 2 + 2 * i);
-    if (!same)
-        fail_msg("other ids for \"%.*s\"", (int)length, text);
-    tokens_free(&tokens);
-    return ids + 2 + 2 * count;
-}
-
-static void check_strings(struct scratch *s, const struct tokenizer *t, const char *folder,
-                          size_t least) {
-    char path[512];
-    size_t size;
-    snprintf(path, sizeof path, "%s/strings.bin.gz", folder);
-    char *data = read_whole(path, &size);
-    size_t count = u16_at(data) + ((size_t)u16_at(data + 2) << 16);
-    const char *record = data + 4;
-    for (size_t i = 0; i < count; i++)
-        record = check_record(s, t, record);
-    assert_ptr_equal(record, data + size);
-    assert_true(count >= least);
-    free(data);
-}
-
-static const char *main_folder(void) {
+/* A file of the main tokenizer; valid until the next call. */
+static const char *main_file(const char *name) {
     static char path[512];
     const char *large = getenv("DLENS_T5_DATA");
-    snprintf(path, sizeof path, "%s/tokenizer", large && large[0] ? large : "tests/data/t5");
+    snprintf(path, sizeof path, "%s/tokenizer/%s", large && large[0] ? large : "tests/data/t5",
+             name);
     return path;
 }
 
 static void copy_main(struct scratch *s) {
-    copy_into(s, main_folder(), "spiece.model.gz", "spiece.model");
-    copy_into(s, main_folder(), "tokenizer_config.json", "tokenizer_config.json");
+    copy_into(s, main_file("spiece.model.gz"), "spiece.model");
+    copy_into(s, main_file("tokenizer_config.json"), "tokenizer_config.json");
 }
 
 static void test_sentencepiece(void **state) {
@@ -103,7 +31,7 @@ static void test_sentencepiece(void **state) {
     assert_string_equal(tokenizer_piece(t, (int32_t)size - 1), "<extra_id_0>");
     assert_string_equal(tokenizer_piece(t, (int32_t)size - 100), "<extra_id_99>");
     assert_int_equal(tokenizer_max_length(t), 512);
-    check_strings(&s, t, main_folder(), 2500);
+    check_strings(&s, t, main_file("strings.bin.gz"), 0, 2500);
     tokenizer_close(t);
     scratch_end(&s);
 }
@@ -113,7 +41,7 @@ static void test_bytes_and_user_pieces(void **state) {
     (void)state;
     scratch_begin(&s);
     struct tokenizer *t = open_dir(&s, "tests/data/t5/tokenizer-bytes");
-    check_strings(&s, t, "tests/data/t5/tokenizer-bytes", 700);
+    check_strings(&s, t, "tests/data/t5/tokenizer-bytes/strings.bin.gz", 0, 700);
     tokenizer_close(t);
     scratch_end(&s);
 }
@@ -123,7 +51,7 @@ static void test_tokenizer_json(void **state) {
     (void)state;
     scratch_begin(&s);
     struct tokenizer *t = open_dir(&s, "tests/data/t5/tokenizer-json");
-    check_strings(&s, t, "tests/data/t5/tokenizer-json", 400);
+    check_strings(&s, t, "tests/data/t5/tokenizer-json/strings.bin.gz", 0, 400);
     tokenizer_close(t);
     scratch_end(&s);
 }
@@ -160,46 +88,22 @@ static void test_special_tokens_and_cut(void **state) {
 
 static void test_megabyte(void **state) {
     const char *const units[] = {"a", " ", "self ", "\xe2\x98\x83", "</s>", "\xef\xb7\xba"};
-    const size_t size = 1 << 20;
     struct scratch s;
-    char *text = malloc(size);
     (void)state;
     scratch_begin(&s);
     copy_main(&s);
     struct tokenizer *t = open_dir(&s, s.dir);
-    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
-        size_t unit = strlen(units[u]), length = size / unit * unit;
-        struct tokens tokens;
-        clock_t start = clock();
-        for (size_t i = 0; i < length; i++)
-            text[i] = units[u][i % unit];
-        assert_int_equal(tokenize(&s.cx, t, text, length, 77, &tokens), DL_OK);
-        tokens_free(&tokens);
-        if ((double)(clock() - start) / CLOCKS_PER_SEC > 30)
-            fail_msg("a megabyte of \"%s\" took too long", units[u]);
-    }
+    check_megabytes(&s, t, units, sizeof units / sizeof *units);
     tokenizer_close(t);
-    free(text);
     scratch_end(&s);
 }
 
 /* ---- damaged files --------------------------------------------------------------------------- */
 
-/* Opens what is in the scratch folder; if it opens, a text must go through. */
 static int try_open(struct scratch *s) {
-    struct tokenizer *t;
-    struct tokens tokens;
-    const char *text =
-        "The \xc3\xa9t\xc3\xa9 \xe2\x98\x83 self <extra_id_3>\tin </s>1990\xef\xac\x81!";
-    int status = tokenizer_open(&s->cx, s->dir, "T5TokenizerFast", &t);
-    assert_true((status == DL_OK) == (t != NULL));
-    if (t && tokenize(&s->cx, t, text, strlen(text), 9, &tokens) == DL_OK) {
-        for (size_t i = 0; i < tokens.count; i++)
-            assert_true(tokens.ids[i] >= 0 && (size_t)tokens.ids[i] < tokenizer_vocab_size(t));
-        tokens_free(&tokens);
-    }
-    tokenizer_close(t);
-    return status;
+    return try_folder(
+        s, "T5TokenizerFast",
+        "The \xc3\xa9t\xc3\xa9 \xe2\x98\x83 self <extra_id_3>\tin </s>1990\xef\xac\x81!");
 }
 
 static void refuses_model(struct scratch *s, const char *model, size_t size, const char *why) {
@@ -331,11 +235,10 @@ static void test_json_values(void **state) {
     scratch_end(&s);
 }
 
-/* Random damage: whatever opens must work. */
 static void test_random_damage(void **state) {
-    const char *const folders[] = {"tests/data/t5/tokenizer", "tests/data/t5/tokenizer-bytes",
-                                   "tests/data/t5/tokenizer-json"};
-    const char *const files[] = {"spiece.model.gz", "spiece.model", "tokenizer.json"};
+    const char *const files[] = {"tests/data/t5/tokenizer/spiece.model.gz",
+                                 "tests/data/t5/tokenizer-bytes/spiece.model",
+                                 "tests/data/t5/tokenizer-json/tokenizer.json"};
     const char *const names[] = {"spiece.model", "spiece.model", "tokenizer.json"};
     const int rounds[] = {60, 400, 100};
     struct scratch s;
@@ -343,18 +246,8 @@ static void test_random_damage(void **state) {
     (void)state;
     scratch_begin(&s);
     for (size_t n = 0; n < 3; n++) {
-        size_t size;
-        copy_into(&s, folders[n], files[n], names[n]);
-        char *data = read_whole(scratch_path(&s, names[n]), &size);
-        unsigned char *damaged = malloc(size);
-        for (int i = 0; i < rounds[n]; i++) {
-            memcpy(damaged, data, size);
-            scratch_file(&s, names[n], damaged, scratch_mutate(&random, damaged, size));
-            int status = try_open(&s);
-            assert_true(status == DL_OK || status == DL_MODEL);
-        }
-        free(damaged);
-        free(data);
+        copy_into(&s, files[n], names[n]);
+        check_damage(&s, names[n], rounds[n], &random, try_open);
     }
     scratch_end(&s);
 }

@@ -1,36 +1,9 @@
 /* text/: CLIP's tokenizer against transformers on thousands of strings; special tokens and where
  * they are declared; long and broken text; damaged files. */
-#include "scratch.h"
-#include "text/tokenizer.h"
+#include "tokenizer_support.h"
 
-#include <time.h>
-#include <zlib.h>
-
-/* ---- files ----------------------------------------------------------------------------------- */
-
-/* A whole file, unpacked if it is gzipped, in fresh memory with a NUL behind it. */
-static char *read_whole(const char *path, size_t *size) {
-    size_t capacity = 1 << 16;
-    char *data = malloc(capacity);
-    gzFile file = gzopen(path, "rb");
-    if (!file)
-        fail_msg("%s: cannot be opened", path);
-    *size = 0;
-    for (int n; (n = gzread(file, data + *size, (unsigned)(capacity - *size - 1))) > 0;) {
-        *size += (size_t)n;
-        if (capacity - *size < 2)
-            data = realloc(data, capacity *= 2);
-    }
-    gzclose(file);
-    data[*size] = '\0';
-    return data;
-}
-
-static void copy_into(struct scratch *s, const char *from, const char *name) {
-    size_t size;
-    char *data = read_whole(from, &size);
-    scratch_file(s, name, data, size);
-    free(data);
+static struct tokenizer *open_dir(struct scratch *s, const char *dir) {
+    return open_folder(s, dir, "CLIPTokenizer");
 }
 
 #define TINY1 "tests/data/tiny-sd1/tokenizer/"
@@ -44,55 +17,7 @@ static void copy_tiny(struct scratch *s) {
     copy_into(s, TINY1 "special_tokens_map.json", "special_tokens_map.json");
 }
 
-static struct tokenizer *open_dir(struct scratch *s, const char *dir) {
-    struct tokenizer *t;
-    if (tokenizer_open(&s->cx, dir, "CLIPTokenizer", &t) != DL_OK)
-        fail_msg("%s", s->cx.message);
-    return t;
-}
-
 /* ---- against transformers -------------------------------------------------------------------- */
-
-static uint16_t u16_at(const char *p) {
-    const unsigned char *b = (const unsigned char *)p;
-    return (uint16_t)(b[0] | b[1] << 8);
-}
-
-/* Compares one record of a strings file; returns what is behind it. */
-static const char *check_record(struct scratch *s, const struct tokenizer *t, size_t max_length,
-                                const char *record, size_t *skipped) {
-    size_t length = u16_at(record);
-    const char *text = record + 2, *ids = text + length;
-    size_t count = u16_at(ids);
-    struct tokens tokens;
-    if (memchr(text, '\0', length)) { /* refused: see test_broken_text */
-        (*skipped)++;
-        return ids + 2 + 2 * count;
-    }
-    if (tokenize(&s->cx, t, text, length, max_length, &tokens) != DL_OK)
-        fail_msg("%s", s->cx.message);
-    bool same = tokens.count == count;
-    for (size_t i = 0; i < count && same; i++)
-        same = tokens.ids[i] == u16_at(ids + 2 + 2 * i);
-    if (!same)
-        fail_msg("other ids for \"%.*s\"", (int)length, text);
-    assert_true(tokens.count < max_length || !tokens.cut || tokens.count == max_length);
-    tokens_free(&tokens);
-    return ids + 2 + 2 * count;
-}
-
-static void check_strings(struct scratch *s, const struct tokenizer *t, const char *path,
-                          size_t least) {
-    size_t size, skipped = 0, length = tokenizer_max_length(t);
-    char *data = read_whole(path, &size);
-    size_t count = u16_at(data) + ((size_t)u16_at(data + 2) << 16);
-    const char *record = data + 4;
-    for (size_t i = 0; i < count; i++)
-        record = check_record(s, t, length, record, &skipped);
-    assert_ptr_equal(record, data + size);
-    assert_true(count - skipped >= least);
-    free(data);
-}
 
 /* CLIP's real vocabulary, with the settings of another folder. */
 static struct tokenizer *open_real(struct scratch *s, const char *config, const char *map) {
@@ -114,7 +39,7 @@ static void test_real_vocabulary(void **state) {
     assert_string_equal(tokenizer_piece(t, 49407), "<|endoftext|>");
     assert_null(tokenizer_piece(t, 49408));
     assert_null(tokenizer_piece(t, -1));
-    check_strings(&s, t, "tests/data/clip-bpe/strings.bin.gz", 10000);
+    check_strings(&s, t, "tests/data/clip-bpe/strings.bin.gz", tokenizer_max_length(t), 10000);
     tokenizer_close(t);
     scratch_end(&s);
 }
@@ -125,7 +50,8 @@ static void test_real_vocabulary_pad_bang(void **state) {
     scratch_begin(&s);
     struct tokenizer *t =
         open_real(&s, TINY1 "tokenizer_config.json", TINY2 "special_tokens_map.json");
-    check_strings(&s, t, "tests/data/clip-bpe/strings-pad-bang.bin.gz", 500);
+    check_strings(&s, t, "tests/data/clip-bpe/strings-pad-bang.bin.gz", tokenizer_max_length(t),
+                  500);
     tokenizer_close(t);
     scratch_end(&s);
 }
@@ -135,10 +61,12 @@ static void test_tiny_vocabularies(void **state) {
     (void)state;
     scratch_begin(&s);
     struct tokenizer *t = open_dir(&s, TINY1);
-    check_strings(&s, t, "tests/data/clip-bpe/strings-tiny-sd1.bin.gz", 500);
+    check_strings(&s, t, "tests/data/clip-bpe/strings-tiny-sd1.bin.gz", tokenizer_max_length(t),
+                  500);
     tokenizer_close(t);
     t = open_dir(&s, TINY2);
-    check_strings(&s, t, "tests/data/clip-bpe/strings-tiny-sd2.bin.gz", 500);
+    check_strings(&s, t, "tests/data/clip-bpe/strings-tiny-sd2.bin.gz", tokenizer_max_length(t),
+                  500);
     tokenizer_close(t);
     scratch_end(&s);
 }
@@ -246,7 +174,6 @@ static void test_broken_text(void **state) {
     scratch_end(&s);
 }
 
-/* A megabyte of anything is done in seconds also where a quadratic step would take hours. */
 static void test_megabyte(void **state) {
     const char *const units[] = {"a",
                                  "an",
@@ -258,44 +185,20 @@ static void test_megabyte(void **state) {
                                  "<|endoftext|>",
                                  "\xcd\x85\xcc\xb4",
                                  "\xf0\x9f\x91\xa9\xe2\x80\x8d"};
-    const size_t size = 1 << 20;
     struct scratch s;
-    char *text = malloc(size);
     (void)state;
     scratch_begin(&s);
     struct tokenizer *t = open_dir(&s, TINY1);
-    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
-        size_t unit = strlen(units[u]), length = size / unit * unit;
-        struct tokens tokens;
-        clock_t start = clock();
-        for (size_t i = 0; i < length; i++)
-            text[i] = units[u][i % unit];
-        assert_int_equal(tokenize(&s.cx, t, text, length, 77, &tokens), DL_OK);
-        tokens_free(&tokens);
-        if ((double)(clock() - start) / CLOCKS_PER_SEC > 30)
-            fail_msg("a megabyte of \"%s\" took too long", units[u]);
-    }
+    check_megabytes(&s, t, units, sizeof units / sizeof *units);
     tokenizer_close(t);
-    free(text);
     scratch_end(&s);
 }
 
 /* ---- damaged files --------------------------------------------------------------------------- */
 
-/* Opens what is in the scratch folder; if it opens, a text must go through. */
 static int try_open(struct scratch *s) {
-    struct tokenizer *t;
-    struct tokens tokens;
-    const char *text = "A \xc3\xa9t\xc3\xa9 <cat> it's <|endoftext|> in the 1990s!";
-    int status = tokenizer_open(&s->cx, s->dir, "CLIPTokenizerFast", &t);
-    assert_true((status == DL_OK) == (t != NULL));
-    if (t && tokenize(&s->cx, t, text, strlen(text), 9, &tokens) == DL_OK) {
-        for (size_t i = 0; i < tokens.count; i++)
-            assert_true(tokens.ids[i] >= 0 && (size_t)tokens.ids[i] < tokenizer_vocab_size(t));
-        tokens_free(&tokens);
-    }
-    tokenizer_close(t);
-    return status;
+    return try_folder(s, "CLIPTokenizerFast",
+                      "A \xc3\xa9t\xc3\xa9 <cat> it's <|endoftext|> in the 1990s!");
 }
 
 static void refuses(struct scratch *s, const char *name, const char *text, const char *why) {
@@ -435,7 +338,6 @@ static void test_small_vocabulary(void **state) {
     scratch_end(&s);
 }
 
-/* Random damage: whatever opens must work. */
 static void test_random_damage(void **state) {
     const char *const names[] = {"vocab.json", "merges.txt", "tokenizer_config.json",
                                  "special_tokens_map.json", "tokenizer.json"};
@@ -445,20 +347,9 @@ static void test_random_damage(void **state) {
     scratch_begin(&s);
     copy_tiny(&s);
     for (size_t n = 0; n < 5; n++) {
-        size_t size;
         if (n == 4)
             copy_into(&s, TINY2 "tokenizer.json", "tokenizer.json");
-        char *data = read_whole(scratch_path(&s, names[n]), &size);
-        unsigned char *damaged = malloc(size);
-        for (int i = 0; i < 200; i++) {
-            memcpy(damaged, data, size);
-            scratch_file(&s, names[n], damaged, scratch_mutate(&random, damaged, size));
-            int status = try_open(&s);
-            assert_true(status == DL_OK || status == DL_MODEL);
-        }
-        scratch_file(&s, names[n], data, size);
-        free(damaged);
-        free(data);
+        check_damage(&s, names[n], 200, &random, try_open);
     }
     scratch_end(&s);
 }
