@@ -72,6 +72,9 @@ def assemble(args, encoder: str) -> None:
         parts["judge"] = CLIPModel.from_pretrained(args.work / "clip" / "model")
     for name, part in parts.items():
         part.half().save_pretrained(out / name)
+        config = json.loads((out / name / "config.json").read_text())
+        config.pop("_name_or_path", None)       # a folder of the machine that trained it
+        common.write_json(out / name / "config.json", config)
     models.scheduler().save_pretrained(out / "scheduler")
     shutil.copytree(args.work / f"tokenizer-{encoder}", out / "tokenizer", dirs_exist_ok=True)
     if encoder == "clip":

@@ -75,7 +75,7 @@ class Chunks:
             states = match and self.data / f"{match[1]}-{self.part}.npy"
             if states and states.exists() and int(match[1]) not in self.found:
                 self.found[int(match[1])] = (np.load(path, mmap_mode="r"), np.load(states, mmap_mode="r"),
-                                             encode.evenness(self.seed, int(match[1])))
+                                             encode.drawing(self.seed, int(match[1])))
         self.kinds: dict = {}
         for chunk in sorted(self.found):
             self.kinds.setdefault(encode.kind_of(chunk), []).append(chunk)
@@ -154,7 +154,7 @@ def start_from_trunk(net, work, stage: str) -> int:
 def main() -> None:
     p = common.parser(__doc__, minutes=120)
     p.add_argument("--encoder", choices=("clip", "t5"), default="clip")
-    p.add_argument("--lr", type=float, default=1.5e-3)
+    p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--batch", type=int, default=96)
     p.add_argument("--decay-from", type=float, default=0.7, help="share of the budget after which the learning rate falls")
     p.add_argument("--evaluate-every", type=float, default=20, help="minutes of budget between evaluations; 0: never")
