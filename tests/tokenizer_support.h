@@ -71,9 +71,10 @@ static inline const char *check_record(struct scratch *s, const struct tokenizer
     return ids + 2 + 2 * count;
 }
 
-/* All strings of a file, of which at least `least` count; cut at max_length, or 0: not. */
-static inline void check_strings(struct scratch *s, const struct tokenizer *t, const char *path,
-                                 size_t max_length, size_t least) {
+/* All strings of a file, of which at least `least` count; cut at max_length, or 0: not. Returns how
+ * many were refused for a NUL. */
+static inline size_t check_strings(struct scratch *s, const struct tokenizer *t, const char *path,
+                                   size_t max_length, size_t least) {
     size_t size, skipped = 0;
     char *data = read_whole(path, &size);
     size_t count = u16_at(data) + ((size_t)u16_at(data + 2) << 16);
@@ -83,6 +84,7 @@ static inline void check_strings(struct scratch *s, const struct tokenizer *t, c
     assert_ptr_equal(record, data + size);
     assert_true(count - skipped >= least);
     free(data);
+    return skipped;
 }
 
 /* A megabyte of any unit is done in seconds also where a quadratic step would take hours. */
