@@ -33,10 +33,9 @@ def kind_of(chunk: int) -> str:
 
 
 def scenes_of(seed: int, chunk: int):
-    """The scenes of a chunk and their sentences."""
+    """The scenes of a chunk, and the generator that draws their sentences next."""
     rng, mix = np.random.default_rng([seed, 2403, chunk]), KINDS[kind_of(chunk)]
-    scenes = [world.sample_scene(rng, mix) for _ in range(SCENES)]
-    return scenes, [[captions.caption(s, rng) for _ in range(CAPTIONS)] for s in scenes]
+    return [world.sample_scene(rng, mix) for _ in range(SCENES)], rng
 
 
 def plain_place(scene) -> bool:
@@ -93,7 +92,8 @@ def main() -> None:
         path = data / f"{chunk:03d}-{args.part}.npy"
         if path.exists():
             continue
-        scenes, texts = scenes_of(args.seed, chunk)
+        scenes, rng = scenes_of(args.seed, chunk)
+        texts = [[captions.caption(s, rng) for _ in range(CAPTIONS)] for s in scenes]
         if args.part == "latents":
             array = latents(args, vae, renderer, scenes)
             common.write_json(data / f"{chunk:03d}-scenes.json", dict(kind=kind_of(chunk), captions=texts))

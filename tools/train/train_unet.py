@@ -24,7 +24,7 @@ import encode
 import models
 
 TRUNK = 250_000         # samples after which the weights are left for the other denoiser
-EVEN = 0.02             # added to the mean squares of the text states along their axes (at most 28, half of them below 0.02)
+EVEN = 0.02             # added to the mean squares of the text states along their axes (in CLIP at most 28, the 72nd 0.02)
 TEXT = re.compile(r"attn2\.to_[kv]\.weight$")
 
 
