@@ -76,6 +76,12 @@ DL_API int dl_set_threads(dl_context *cx, int threads); /* 0: all cores; DL_USAG
 enum dl_precision { DL_F32, DL_FAST };
 DL_API int dl_set_precision(dl_context *cx, int precision);
 
+/* What activations lie in while others are made (the skip connections of a UNet, the pictures
+ * inside AutoencoderKL's decoder, which then works in strips): in f16 they take half the memory,
+ * rounded to 11 bits. README.md states the error. */
+enum dl_activations { DL_ACTIVATIONS_F32, DL_ACTIVATIONS_F16 };
+DL_API int dl_set_activations(dl_context *cx, int activations);
+
 /* "0.1.0 (OpenMP; avx512)": version, build options, instruction set in use. The text
  * lives as long as the context. */
 DL_API const char *dl_version(dl_context *cx);

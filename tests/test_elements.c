@@ -154,7 +154,7 @@ static void elements_and_moves(void **state) {
             op_to_channels_last(&cx, back, y, B, C, P);
             check_bits("channels last", back, x, N);
 
-            op_concat(&cx, y, x, 5, z, C - 5, P);
+            op_concat(&cx, y, x, 5, z, DTYPE_F32, C - 5, P);
             for (size_t i = 0; i < P * C; i++)
                 expected[i] = i % C < 5 ? (double)x[i / C * 5 + i % C]
                                         : (double)z[i / C * (C - 5) + i % C - 5];
@@ -179,6 +179,37 @@ static void nan_passes_through(void **state) {
                     assert_int_equal(isnan(y[i]) != 0, i % 5 != 0);
         }
     }
+}
+
+/* Numbers that f16 holds and those half way between them and near that; larger ones saturate. */
+static void narrowing(void **state) {
+    (void)state;
+    enum { N = 3 * 65536, NOT_ALIGNED = 5 };
+    float *x = malloc(N * sizeof *x);
+    uint16_t *y = malloc(N * sizeof *y);
+    for (size_t i = 0; i < N / 3; i++) {
+        const float low = f16_to_f32((uint16_t)i), high = f16_to_f32((uint16_t)(i + 1));
+        x[3 * i] = low;
+        x[3 * i + 1] = 0.5f * (low + high);
+        x[3 * i + 2] = nextafterf(x[3 * i + 1], low);
+    }
+    EACH_TABLE {
+        cx.threads = 2;
+        op_narrow(&cx, y, x, N - NOT_ALIGNED);
+        for (size_t i = 0; i < N - NOT_ALIGNED; i++) {
+            const float most = fmaxf(fminf(x[i], 65504.0f), -65504.0f);
+            if (isnan(x[i]))
+                assert_true(isnan(f16_to_f32(y[i])));
+            else if (x[i] != 0.0f) /* zeros may lose their sign */
+                assert_int_equal(y[i], f32_to_f16(most));
+        }
+        float *copy = malloc(N * sizeof *copy);
+        memcpy(copy, x, N * sizeof *copy);
+        assert_memory_equal(op_narrow_in_place(&cx, copy, N - NOT_ALIGNED), y,
+                            (N - NOT_ALIGNED) * sizeof *y);
+        free(copy);
+    }
+    free(x), free(y);
 }
 
 /* Every f16 and bf16 that is a number, infinity included. */
@@ -232,6 +263,7 @@ int main(void) {
         cmocka_unit_test(nan_passes_through),
         cmocka_unit_test(elements_and_moves),
         cmocka_unit_test(widening),
+        cmocka_unit_test(narrowing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,6 +90,15 @@ int dl_set_precision(dl_context *cx, int precision) {
     return DL_OK;
 }
 
+int dl_set_activations(dl_context *cx, int activations) {
+    if (activations != DL_ACTIVATIONS_F32 && activations != DL_ACTIVATIONS_F16)
+        return fail(cx, DL_USAGE,
+                    "activations %d: must be DL_ACTIVATIONS_F32 or DL_ACTIVATIONS_F16",
+                    activations);
+    cx->hold_f16 = activations == DL_ACTIVATIONS_F16;
+    return DL_OK;
+}
+
 const char *dl_version(dl_context *cx) {
     const char *openmp = "no OpenMP";
 #ifdef _OPENMP

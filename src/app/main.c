@@ -195,6 +195,13 @@ static int set_precision(dl_context *cx, const char *word) {
     return dl_set_precision(cx, word && strcmp(word, "fast") == 0 ? DL_FAST : DL_F32);
 }
 
+static int set_activations(dl_context *cx, const char *word) {
+    if (word && strcmp(word, "f32") != 0 && strcmp(word, "f16") != 0)
+        return fail(cx, DL_USAGE, "--activations %s: must be f32 or f16", word);
+    return dl_set_activations(cx, word && strcmp(word, "f16") == 0 ? DL_ACTIVATIONS_F16
+                                                                   : DL_ACTIVATIONS_F32);
+}
+
 static int run_command(dl_context *cx, const struct command *command, int argc, char *const *argv,
                        int first) {
     struct options options;
@@ -208,6 +215,8 @@ static int run_command(dl_context *cx, const struct command *command, int argc, 
         status = dl_set_threads(cx, (int)options.threads);
         if (status == DL_OK)
             status = set_precision(cx, options.precision);
+        if (status == DL_OK)
+            status = set_activations(cx, options.activations);
         if (status == DL_OK)
             status = command->run(&call);
         if (status == DL_OK)

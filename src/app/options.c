@@ -105,6 +105,7 @@ static const struct option table[] = {
     {RUNNING, "shard", 0, KIND_TEXT, "I/N", "make the I-th (from 1) of N equal parts of the pictures, the same on any machine; dlens merge puts the parts together", AT(shard), CMD_EXPERIMENT | APART, 0, 0},
     {RUNNING, "precision", 0, KIND_TEXT, "f32|fast", "f32: as the reference; fast: the fastest kernels whose error the README states; default f32", AT(precision), CMD_PICTURES | CMD_ENCODE | CMD_BENCH, 0, 0},
     {RUNNING, "cache", 0, KIND_PATH, "DIR", "keep encodings in this folder and take those that are there: a large text encoder then runs once for a prompt; default none", AT(cache), CMD_PICTURES | CMD_ENCODE | APART, 0, 0},
+    {RUNNING, "activations", 0, KIND_TEXT, "f32|f16", "f16: what is held between layers (skip connections, the decoder's pictures) takes half the memory, rounded to 11 bits; default f32", AT(activations), CMD_PICTURES | CMD_INSPECT | CMD_BENCH, 0, 0},
     {RUNNING, "max-memory", 0, KIND_TEXT, "SIZE", "stay below so much resident memory (300M, 2G), at the price of time, or say what is needed; default about 1.4 GB where that costs little", AT(max_memory), CMD_PICTURES | CMD_INSPECT | APART, 0, 0},
     {RUNNING, "parts", 0, KIND_FLAG, NULL, "time the parts alone, not each operation that they are made of", AT(parts), CMD_BENCH, 0, 0},
     {RUNNING, "repeats", 0, KIND_WHOLE, "N", "how often each part is timed, after a first run that is not; default 3", AT(repeats), CMD_BENCH, 1, 1000},

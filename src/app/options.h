@@ -30,7 +30,7 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ON, PROGRESS_OFF };
 /* What the user said; NULL or 0 where nothing was said. Strings point into argv. */
 struct options {
     const char *model, *output, *layers, *sampler, *negative, *norm, *skip_layers, *noise, *latents,
-        *precision, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
+        *precision, *activations, *size, *max_memory, *prompts_file, *progress, *stage2, *stage3, *timesteps,
         *cache, *shard, *units, *control, *controls, *judge, *questions, *scale, *compare, *to, *part_names;
     const char *seed_list; /* --seed */
     long seed_count;       /* --seeds */

@@ -6,10 +6,12 @@
  *
  *     u  ... k-1 [last row]   k   k+1          h  ... k-2 [last row]   k-1   k          y  ... k-1
  *
- * Each is kept in a window of rows that slides down the picture. */
+ * Each is kept in a window of rows that slides down the picture. Strips of x and y themselves are
+ * computed where they lie if that is f32, else in rows beside. */
 #include "diffusion/resnet_strips.h"
 
 #include "base/size.h"
+#include "nn/held.h"
 
 #include <string.h>
 
@@ -24,7 +26,7 @@ struct window {
 
 /* Where u comes from. */
 struct source {
-    const float *x;          /* (H,W,C) */
+    const float *x;          /* (H,W,C), held */
     const struct conv2d *up; /* NULL: u is x */
     size_t H, W;             /* sides of x */
 };
@@ -33,7 +35,8 @@ struct strips {
     const struct resnet *w;
     struct source source;
     size_t H, W, height; /* height: rows of a strip */
-    float *y;            /* (H,W,N) */
+    float *y;            /* (H,W,N), held */
+    float *rows;         /* of x or y in f32; NULL where they are held so */
     float *a1, *b1;      /* (K) norm1 as a factor and a term */
     float *a2, *b2;      /* (N) norm2 */
     struct window u;     /* of act(norm1(u)) */
@@ -71,14 +74,26 @@ static float *slide(dl_context *cx, struct window *v, size_t keep, size_t end) {
 
 /* ---- one strip ------------------------------------------------------------------------------- */
 
+/* The rows of x that rows [first, end) of its enlargement, convolved, are made from. */
+static void rows_below(const struct strips *s, size_t first, size_t end, size_t *low,
+                       size_t *high) {
+    *low = (first > 0 ? first - 1 : 0) * s->source.H / s->H;
+    *high = min(end, s->H - 1) * s->source.H / s->H + 1;
+}
+
 /* Rows [first, end) of u. */
 static void make_u(dl_context *cx, const struct strips *s, float *u, size_t first, size_t end) {
     const struct source *from = &s->source;
     if (!from->up) {
         const size_t row = s->W * s->w->K;
-        if (!planning(cx))
-            memcpy(u, from->x + first * row, (end - first) * row * sizeof *u);
+        held_get(cx, u, from->x, first * row, (end - first) * row);
         return;
+    }
+    const size_t row = from->W * from->up->weight.shape[1];
+    size_t low = 0, high = 0;
+    if (s->rows) {
+        rows_below(s, first, end, &low, &high);
+        held_get(cx, s->rows, from->x, low * row, (high - low) * row);
     }
     const struct conv_shape shape = {.B = 1,
                                      .H = from->H,
@@ -89,8 +104,9 @@ static void make_u(dl_context *cx, const struct strips *s, float *u, size_t firs
                                      .up_H = s->H,
                                      .up_W = s->W,
                                      .first = first,
-                                     .rows = end - first};
-    op_conv2d(cx, u, from->x, &from->up->weight, &shape,
+                                     .rows = end - first,
+                                     .x_first = low};
+    op_conv2d(cx, u, s->rows ? s->rows : from->x, &from->up->weight, &shape,
               &(struct epilogue){.bias = from->up->bias});
 }
 
@@ -110,16 +126,29 @@ static void convolve(dl_context *cx, const struct strips *s, float *y, const str
               &(struct epilogue){.bias = w->bias, .residual = residual});
 }
 
+/* y, from number `at` on, = shortcut(u) of a strip. */
+static void begin_y(dl_context *cx, const struct strips *s, const float *u, size_t at,
+                    size_t pixels) {
+    const size_t N = s->w->N;
+    if (s->w->K == N) {
+        if (s->source.up) /* else it is there */
+            held_put(cx, s->y, at, u, pixels * N);
+    } else if (s->rows) {
+        linear(cx, s->rows, u, &s->w->shortcut, pixels);
+        held_put(cx, s->y, at, s->rows, pixels * N);
+    } else {
+        linear(cx, s->y + at, u, &s->w->shortcut, pixels);
+    }
+}
+
 /* The next strip of act(norm1(u)); in the last pass the shortcut of u goes to y. */
 static void next_u(dl_context *cx, struct strips *s, size_t first, bool shortcut) {
     const size_t end = min(first + s->height, s->H), pixels = (end - first) * s->W;
     const enum activation act = s->w->style->act;
     float *u = slide(cx, &s->u, first > s->height ? first - s->height - 1 : 0, end);
     make_u(cx, s, u, first, end);
-    if (shortcut && s->w->K != s->w->N)
-        linear(cx, s->y + first * s->W * s->w->N, u, &s->w->shortcut, pixels);
-    else if (shortcut && s->source.up && !planning(cx))
-        memcpy(s->y + first * s->W * s->w->N, u, pixels * s->w->N * sizeof *u);
+    if (shortcut)
+        begin_y(cx, s, u, first * s->W * s->w->N, pixels);
     op_affine(cx, u, u, s->a1, s->b1, pixels, s->w->K, act);
 }
 
@@ -139,9 +168,13 @@ static float *next_h(dl_context *cx, struct strips *s, size_t first, bool last_p
 
 /* y += conv2(h) in the strip that begins with row `first`. */
 static void finish(dl_context *cx, struct strips *s, size_t first) {
-    const size_t end = min(first + s->height, s->H);
-    float *y = s->y + first * s->W * s->w->N;
+    const size_t end = min(first + s->height, s->H), row = s->W * s->w->N;
+    float *y = s->rows ? s->rows : s->y + first * row;
+    if (s->rows)
+        held_get(cx, y, s->y, first * row, (end - first) * row);
     convolve(cx, s, y, &s->h, &s->w->conv2, y, first, end);
+    if (s->rows)
+        held_put(cx, s->y, first * row, y, (end - first) * row);
 }
 
 /* ---- passes ---------------------------------------------------------------------------------- */
@@ -152,9 +185,7 @@ static void first_pass(dl_context *cx, struct strips *s) {
     const size_t mark = arena_mark(cx);
     struct group_sums sums;
     op_group_sums_begin(cx, &sums, w->K);
-    if (!s->source.up)
-        op_group_sums_add(cx, &sums, s->source.x, s->H * s->W, w->K);
-    for (size_t first = 0; s->source.up && first < s->H; first += s->height) {
+    for (size_t first = 0; first < s->H; first += s->height) {
         const size_t end = min(first + s->height, s->H);
         make_u(cx, s, s->u.data, first, end);
         op_group_sums_add(cx, &sums, s->u.data, (end - first) * s->W, w->K);
@@ -189,6 +220,18 @@ static void last_pass(dl_context *cx, struct strips *s) {
     finish(cx, s, (s->H - 1) / s->height * s->height);
 }
 
+/* The most numbers that a strip takes of x below an enlargement, or of y. */
+static size_t most_rows(const struct strips *s) {
+    size_t most = s->height * s->W * s->w->N;
+    for (size_t first = 0; s->source.up && first < s->H; first += s->height) {
+        size_t low, high;
+        rows_below(s, first, min(first + s->height, s->H), &low, &high);
+        const size_t n = (high - low) * s->source.W * s->source.up->weight.shape[1];
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 static void run(dl_context *cx, struct strips *s) {
     const size_t mark = arena_mark(cx), K = s->w->K, N = s->w->N;
     s->a1 = floats(cx, K);
@@ -197,6 +240,7 @@ static void run(dl_context *cx, struct strips *s) {
     s->b2 = floats(cx, N);
     s->u = new_window(cx, s, K);
     s->h = new_window(cx, s, N);
+    s->rows = cx->hold_f16 ? floats(cx, most_rows(s)) : NULL;
     first_pass(cx, s);
     second_pass(cx, s);
     last_pass(cx, s);
@@ -236,10 +280,45 @@ float *resnet_strips_enlarge(dl_context *cx, const float *x, const struct conv2d
                        .H = H2,
                        .W = W2,
                        .height = strip_height(H2, W2)};
-    const size_t at = distance(&s, x_row);
-    const size_t total = at + x_size > y_size ? at + x_size : y_size;
-    s.y = floats_spread(cx, mark, x, x_size, total, at);
+    const size_t at = held_floats(cx, distance(&s, x_row)), below = held_floats(cx, x_size);
+    const size_t whole = held_floats(cx, y_size);
+    s.y = floats_spread(cx, mark, x, below, at + below > whole ? at + below : whole, at);
     s.source.x = s.y + at;
     run(cx, &s);
-    return floats_settle(cx, mark, s.y, y_size);
+    return floats_settle(cx, mark, s.y, whole);
+}
+
+void conv_strips(dl_context *cx, float *y, const float *x, const struct norm *norm,
+                 const struct conv2d *conv, const struct resnet_style *style, size_t H, size_t W) {
+    const size_t mark = arena_mark(cx), C = conv->weight.shape[1], N = conv->weight.shape[0];
+    const size_t height = strip_height(H, W), row = W * C;
+    float *a = floats(cx, C), *b = floats(cx, C);
+    float *rows = floats(cx, min(height + 2, H) * row);
+    struct group_sums sums;
+
+    op_group_sums_begin(cx, &sums, C);
+    for (size_t first = 0; first < H; first += height) {
+        const size_t end = min(first + height, H);
+        held_get(cx, rows, x, first * row, (end - first) * row);
+        op_group_sums_add(cx, &sums, rows, (end - first) * W, C);
+    }
+    op_group_factors(cx, a, b, &sums, norm->weight, norm->bias, C, style->groups, style->eps);
+    for (size_t first = 0; first < H; first += height) {
+        const size_t end = min(first + height, H);
+        const size_t low = first > 0 ? first - 1 : 0, high = min(end + 1, H);
+        const struct conv_shape shape = {.B = 1,
+                                         .H = H,
+                                         .W = W,
+                                         .stride = 1,
+                                         .pad_before = 1,
+                                         .pad_after = 1,
+                                         .first = first,
+                                         .rows = end - first,
+                                         .x_first = low};
+        held_get(cx, rows, x, low * row, (high - low) * row);
+        op_affine(cx, rows, rows, a, b, (high - low) * W, C, style->act);
+        op_conv2d(cx, y + first * W * N, rows, &conv->weight, &shape,
+                  &(struct epilogue){.bias = conv->bias});
+    }
+    arena_release(cx, mark);
 }

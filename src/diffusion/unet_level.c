@@ -1,10 +1,12 @@
 /* The levels of a UNet; formulas and shape letters in unet_level.h.
  *
- * Memory. The way down stacks what it keeps in the arena; the running activation lies on top. On
+ * Memory. The way down stacks what it keeps in the arena; the running activation lies on top. What
+ * is kept is read by the next layer and then by none until the way up: then it is held. On
  * the way up each layer's result is moved down over what it used up, so that the arena never holds
  * more than what is still kept, one layer's input and its output. */
 #include "diffusion/unet_level.h"
 
+#include "nn/held.h"
 #include "nn/resample.h"
 
 #include <stdlib.h>
@@ -165,6 +167,20 @@ void state_keep(struct unet_state *s) {
     s->skips[s->skip_count++] = s->x;
 }
 
+void state_hold(dl_context *cx, struct unet_state *s) {
+    struct activations *kept = &s->skips[s->skip_count - 1];
+    const size_t n = kept->items * kept->H * kept->W * kept->C, below = held_floats(cx, n);
+    const size_t count = s->B * s->x.H * s->x.W * s->x.C;
+
+    if (!cx->hold_f16)
+        return;
+    held_begin(cx, kept->data, n);
+    kept->held = true;
+    kept->data = floats_spread(cx, kept->mark, s->x.data, count, below + count, below);
+    s->x.data = kept->data + below;
+    s->x.mark = kept->mark + below * sizeof *kept->data;
+}
+
 /* Moves the running activation down to `mark`, over what is not needed any more. */
 static void state_settle(dl_context *cx, struct unet_state *s, size_t mark) {
     s->x.mark = mark;
@@ -240,11 +256,13 @@ void down_level(dl_context *cx, struct unet_state *s, const struct level *w) {
         const struct activations x = s->x;
         state_next(cx, s, x.H, x.W, w->config->channels);
         resnet(cx, s->x.data, x.data, &w->resnets[i], s->temb, s->x.items, x.H, x.W);
+        state_hold(cx, s);
         attend(cx, s, w, i);
         state_keep(s);
     }
     if (w->config->resample) {
         downsample(cx, s, w);
+        state_hold(cx, s);
         state_keep(s);
     }
 }
@@ -254,6 +272,7 @@ void mid_level(dl_context *cx, struct unet_state *s, const struct level *w) {
 
     state_next(cx, s, x.H, x.W, x.C); /* x itself is kept */
     resnet(cx, s->x.data, x.data, &w->resnets[0], s->temb, s->x.items, x.H, x.W);
+    state_hold(cx, s);
     for (size_t i = 0; i < w->config->layers; i++) {
         attend(cx, s, w, i);
         resnet(cx, s->x.data, s->x.data, &w->resnets[i + 1], s->temb, s->x.items, x.H, x.W);
@@ -263,11 +282,13 @@ void mid_level(dl_context *cx, struct unet_state *s, const struct level *w) {
 /* y (B,H,W,C+C') = [x | kept], each with as many items as it has. */
 static void join_kept(dl_context *cx, float *y, const struct activations *x,
                       const struct activations *kept, size_t B) {
-    size_t P = x->H * x->W;
+    const size_t P = x->H * x->W;
+    const enum dtype dtype = kept->held ? held_dtype(cx) : DTYPE_F32;
+    const size_t item = P * kept->C * dtype_size(dtype);
 
     for (size_t b = 0; b < B; b++)
         op_concat(cx, y + b * P * (x->C + kept->C), x->data + b % x->items * P * x->C, x->C,
-                  kept->data + b % kept->items * P * kept->C, kept->C, P);
+                  (const char *)kept->data + b % kept->items * item, dtype, kept->C, P);
 }
 
 void up_level(dl_context *cx, struct unet_state *s, const struct level *w, size_t first,

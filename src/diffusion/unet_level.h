@@ -44,9 +44,11 @@ void level_free(struct level *w);
 
 /* An activation (B,H,W,C) in the arena; `mark` is the arena's mark below it. Only the first
  * `items` are there: item b of the batch is equal to item b mod items. They are fewer than B where
- * items of a batch share their sample, until the text tells them apart. */
+ * items of a batch share their sample, until the text tells them apart. One that is kept becomes
+ * what is held (nn/held.h) as soon as nothing reads it any more until the way up. */
 struct activations {
     float *data;
+    bool held;
     size_t mark, H, W, C, items;
 };
 
@@ -70,6 +72,10 @@ void state_next(dl_context *cx, struct unet_state *s, size_t H, size_t W, size_t
 
 /* Keeps the running activation for the way up. */
 void state_keep(struct unet_state *s);
+
+/* The activation kept last gives up what it needs no more as a held one (nn/held.h); the running
+ * one, made from it, moves down behind it. */
+void state_hold(dl_context *cx, struct unet_state *s);
 
 /* Makes all items of the running activation, if they are fewer. */
 void state_repeat(dl_context *cx, struct unet_state *s);

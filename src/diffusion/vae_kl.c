@@ -9,12 +9,13 @@
  * The levels run coarse to fine, last entry of block_out_channels first. Each result takes its
  * input's place in the arena: the peak is one layer's input, output and inner activation. A context
  * that is to need less computes the finest levels in strips (resnet_strips.h): the peak is then
- * about one activation.
+ * about one activation, and half of that where it is held in f16 (nn/held.h).
  *
  * H, W sides   P = H W pixels   C channels */
 #include "diffusion/attention.h"
 #include "diffusion/resnet_strips.h"
 #include "diffusion/vae_class.h"
+#include "nn/held.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -212,9 +213,10 @@ static void run_mid(dl_context *cx, float *x, const struct vae *vae, const float
     resnet(cx, x, x, &d->mid[1], NULL, 1, H, W);
 }
 
-/* Whether a level is computed in strips. */
+/* Whether a level is computed in strips: always where they are held in f16, so that a picture does
+ * not depend on what else is done for memory. */
 static bool in_strips(const dl_context *cx, const struct kl_decoder *d, size_t level) {
-    return level + cx->thrift.strips >= d->levels;
+    return cx->hold_f16 || level + cx->thrift.strips >= d->levels;
 }
 
 /* x (H,W,C) through a level's residual blocks from number `first` on: its new place. */
@@ -230,19 +232,44 @@ static float *run_level(dl_context *cx, float *x, const struct kl_decoder *d, si
     return x;
 }
 
+/* x (H,W,C), n numbers, as the strips take it. */
+static float *hold(dl_context *cx, float *x, size_t mark, size_t n) {
+    held_begin(cx, x, n);
+    return floats_settle(cx, mark, x, held_floats(cx, n));
+}
+
+/* y (H,W,3) = conv_out(silu(norm(x))) */
+static void run_end(dl_context *cx, float *y, float *x, const struct kl_decoder *d, size_t H,
+                    size_t W) {
+    struct resnet_style style = d->style;
+
+    style.act = ACT_SILU;
+    if (cx->hold_f16) {
+        conv_strips(cx, y, x, &d->norm, &d->conv_out, &style, H, W);
+        return;
+    }
+    op_group_norm(cx, x, x, d->norm.weight, d->norm.bias, NULL, NULL, 1, H * W,
+                  d->up[d->levels - 1].channels, style.groups, style.eps, style.act);
+    conv2d(cx, y, x, &d->conv_out, 1, H, W);
+}
+
 static void decode(dl_context *cx, const struct vae *vae, float *image, const float *z, size_t H,
                    size_t W) {
     const struct kl_decoder *d = vae->decoder;
-    size_t mark = arena_mark(cx), fine = d->up[d->levels - 1].channels, done = 0;
+    size_t mark = arena_mark(cx), done = 0;
     float *x = floats(cx, H * W * d->up[0].channels), *y;
 
     run_mid(cx, x, vae, z, H, W);
+    if (in_strips(cx, d, 0))
+        x = hold(cx, x, mark, H * W * d->up[0].channels);
     for (size_t i = 0; i < d->levels; i++) {
         const struct up_block *up = &d->up[i];
         x = run_level(cx, x, d, i, done, mark, H, W);
         if (!up->upsample)
             continue;
         done = in_strips(cx, d, i + 1) ? 1 : 0; /* the next level's first block goes along */
+        if (done && !in_strips(cx, d, i))
+            x = hold(cx, x, mark, H * W * up->channels);
         if (done)
             x = resnet_strips_enlarge(cx, x, &up->upsampler, &d->up[i + 1].resnets[0], mark, H, W,
                                       2 * H, 2 * W);
@@ -251,10 +278,8 @@ static void decode(dl_context *cx, const struct vae *vae, float *image, const fl
         H *= 2;
         W *= 2;
     }
-    op_group_norm(cx, x, x, d->norm.weight, d->norm.bias, NULL, NULL, 1, H * W, fine,
-                  d->style.groups, d->style.eps, ACT_SILU);
     y = floats(cx, H * W * 3);
-    conv2d(cx, y, x, &d->conv_out, 1, H, W);
+    run_end(cx, y, x, d, H, W);
     op_to_channels_first(cx, image, y, 1, 3, H * W);
     arena_release(cx, mark);
 }

@@ -215,8 +215,9 @@ static int judge_plan(dl_context *cx, size_t limit, size_t machine, const dl_pla
     if (limit && plan->resident > limit)
         return fail(cx, DL_FAILED,
                     "--max-memory: this run needs at least %zu MB of resident memory; %zu MB are "
-                    "allowed; a smaller --size needs less",
-                    plan->resident / 1000000 + 1, limit / 1000000);
+                    "allowed; a smaller --size needs less%s",
+                    plan->resident / 1000000 + 1, limit / 1000000,
+                    cx->hold_f16 ? "" : ", --activations f16 too");
     if (plan->resident - plan->weights > machine)
         return fail(cx, DL_FAILED,
                     "memory: this run needs %zu MB beside the weights' file pages, more than this "

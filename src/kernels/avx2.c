@@ -75,6 +75,9 @@ static inline vec v_if_negative(vec x, vec a, vec b) {
 static inline vec v_load_f16(const uint16_t *p) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
+static inline void v_store_f16(uint16_t *p, vec x) {
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
 static inline vec v_load_bf16(const uint16_t *p) {
     __m128i half = _mm_loadu_si128((const __m128i *)(const void *)p);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));

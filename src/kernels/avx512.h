@@ -66,6 +66,9 @@ static inline vec v_if_negative(vec x, vec a, vec b) {
 static inline vec v_load_f16(const uint16_t *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
+static inline void v_store_f16(uint16_t *p, vec x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
 static inline vec v_load_bf16(const uint16_t *p) {
     __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));

@@ -56,14 +56,15 @@ void op_scale(dl_context *cx, float *y, float s, size_t n) {
         y[i] *= s;
 }
 
-void op_concat(dl_context *cx, float *y, const float *a, size_t A, const float *b, size_t B,
-               size_t M) {
+void op_concat(dl_context *cx, float *y, const float *a, size_t A, const void *b, enum dtype b_dtype,
+               size_t B, size_t M) {
     if (planning(cx))
         return;
 #pragma omp parallel for num_threads(threads_for_elements(cx, M * (A + B))) schedule(static)
     for (size_t m = 0; m < M; m++) {
         memcpy(y + m * (A + B), a + m * A, A * sizeof *y);
-        memcpy(y + m * (A + B) + A, b + m * B, B * sizeof *y);
+        cx->kernels->widen(y + m * (A + B) + A, (const char *)b + m * B * dtype_size(b_dtype), b_dtype,
+                           1.0f, B);
     }
 }
 
@@ -99,6 +100,28 @@ void op_embedding_row(dl_context *cx, float *y, const struct tensor *table, size
 }
 
 void op_widen(dl_context *cx, float *y, const void *x, enum dtype dtype, size_t n) {
-    if (!planning(cx))
-        cx->kernels->widen(y, x, dtype, 1.0f, n);
+    if (planning(cx))
+        return;
+#pragma omp parallel for num_threads(threads_for_elements(cx, n)) schedule(static)
+    for (size_t i = 0; i < pieces(n); i++)
+        cx->kernels->widen(y + i * PIECE, (const char *)x + i * PIECE * dtype_size(dtype), dtype, 1.0f,
+                           piece_length(n, i));
+}
+
+void op_narrow(dl_context *cx, uint16_t *y, const float *x, size_t n) {
+    if (planning(cx))
+        return;
+#pragma omp parallel for num_threads(threads_for_elements(cx, n)) schedule(static)
+    for (size_t i = 0; i < pieces(n); i++)
+        cx->kernels->narrow(y + i * PIECE, x + i * PIECE, piece_length(n, i));
+}
+
+/* In order, and by way of a buffer: a piece's results lie over pieces that were read before it. */
+uint16_t *op_narrow_in_place(dl_context *cx, float *x, size_t n) {
+    uint16_t piece[PIECE], *y = (uint16_t *)(void *)x;
+    for (size_t i = 0; i < pieces(n) && !planning(cx); i++) {
+        cx->kernels->narrow(piece, x + i * PIECE, piece_length(n, i));
+        memcpy(y + i * PIECE, piece, piece_length(n, i) * sizeof *piece);
+    }
+    return y;
 }

@@ -33,6 +33,8 @@ enum {
 typedef void tile_function(float *c, size_t ldc, const float *a, const float *b, size_t K,
                            bool add);
 
+#define F16_MAX 65504.0f
+
 /* How a table multiplies in one format of numbers. Both operands of the tile are packed along k in
  * lanes of 32 bits (typed float wherever they lie, and moved as such): one f32, or two neighbouring
  * k in bf16, the first in the lower half. n numbers so take lanes_of(n); a missing second is zero.
@@ -125,6 +127,9 @@ struct kernels {
 
     /* y (n) = x widened to f32 from F32, F16 or BF16, or from I8 and then times scale. */
     void (*widen)(float *y, const void *x, enum dtype dtype, float scale, size_t n);
+
+    /* y (n) = x rounded to f16; what f16 cannot hold becomes +-F16_MAX. */
+    void (*narrow)(uint16_t *y, const float *x, size_t n);
 };
 
 /* The table called `name`, or with NULL the fastest that this processor can run. NULL if there is

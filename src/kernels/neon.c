@@ -71,6 +71,9 @@ static inline vec v_if_negative(vec x, vec a, vec b) {
 static inline vec v_load_f16(const uint16_t *p) {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 }
+static inline void v_store_f16(uint16_t *p, vec x) {
+    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x)));
+}
 static inline vec v_load_bf16(const uint16_t *p) {
     return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p)), 16));
 }

@@ -105,9 +105,10 @@ void op_add(dl_context *cx, float *y, const float *x, size_t n);
 void op_add_channels(dl_context *cx, float *y, const float *x, size_t B, size_t P, size_t C);
 void op_scale(dl_context *cx, float *y, float s, size_t n);
 
-/* y (M, A+B) = [a (M,A) | b (M,B)]: the skip connections' concatenation over channels. */
-void op_concat(dl_context *cx, float *y, const float *a, size_t A, const float *b, size_t B,
-               size_t M);
+/* y (M, A+B) = [a (M,A) | b (M,B)]: the skip connections' concatenation over channels. b is F32 or
+ * F16. */
+void op_concat(dl_context *cx, float *y, const float *a, size_t A, const void *b, enum dtype b_dtype,
+               size_t B, size_t M);
 
 /* (B,C,P) <-> (B,P,C): PyTorch's order to channels last and back. */
 void op_to_channels_last(dl_context *cx, float *y, const float *x, size_t B, size_t C, size_t P);
@@ -118,5 +119,11 @@ void op_embedding_row(dl_context *cx, float *y, const struct tensor *table, size
 
 /* Widens n values of any float dtype to f32. */
 void op_widen(dl_context *cx, float *y, const void *x, enum dtype dtype, size_t n);
+
+/* Rounds n values to f16 (saturating). */
+void op_narrow(dl_context *cx, uint16_t *y, const float *x, size_t n);
+
+/* The same at the same place, of which the first half is then used: returns it. */
+uint16_t *op_narrow_in_place(dl_context *cx, float *x, size_t n);
 
 #endif

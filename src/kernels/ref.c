@@ -242,6 +242,11 @@ static void widen(float *y, const void *x, enum dtype dtype, float scale, size_t
     tensor_widen(y, &t);
 }
 
+static void narrow(uint16_t *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = f32_to_f16(x[i] > F16_MAX ? F16_MAX : x[i] < -F16_MAX ? -F16_MAX : x[i]);
+}
+
 /* ---- peak ------------------------------------------------------------------------------------ */
 
 static double multiply_adds(float *out, size_t steps) {
@@ -287,4 +292,5 @@ const struct kernels kernels_ref = {
     .activate = activate,
     .gate = gate,
     .widen = widen,
+    .narrow = narrow,
 };

@@ -282,6 +282,8 @@ static cJSON *options_json(struct builder *b, const dl_model *model, const struc
         put_number(b, o, "reuse", (double)s->reuse);
     if (s->precision)
         put_string(b, o, "precision", s->precision);
+    if (s->activations)
+        put_string(b, o, "activations", s->activations);
     put_number(b, o, "width", (double)s->width);
     put_number(b, o, "height", (double)s->height);
     put_string(b, o, "negative", s->negative);

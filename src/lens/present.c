@@ -224,7 +224,7 @@ static void report_cells(const struct presentation *p, struct report_cell *cells
 struct setting_rows {
     char steps[24], guidance[32], size[64], eta[32], reuse[40];
     struct buffer skipped;     /* "2, 5" */
-    const char *pairs[2 * 12]; /* key, value, ..., NULL */
+    const char *pairs[2 * 16]; /* key, value, ..., NULL */
     size_t count;
 };
 
@@ -248,6 +248,8 @@ static void list_settings(const struct presentation *p, struct setting_rows *row
         add_setting(rows, "Reuse", rows->reuse);
     if (s->precision)
         add_setting(rows, "Precision", s->precision);
+    if (s->activations)
+        add_setting(rows, "Activations held", s->activations);
     add_setting(rows, "Guidance scale", rows->guidance);
     add_setting(rows, "Size", rows->size);
     add_setting(rows, "Negative prompt", s->negative[0] ? s->negative : "(empty)");

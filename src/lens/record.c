@@ -146,6 +146,8 @@ static void read_settings(struct reader *r, const cJSON *model, const char *text
         s->reuse = (size_t)read_number(r, r->options, "reuse", 1, 1e6);
     if (cJSON_HasObjectItem(r->options, "precision"))
         s->precision = read_text(r, r->options, "precision");
+    if (cJSON_HasObjectItem(r->options, "activations"))
+        s->activations = read_text(r, r->options, "activations");
     s->sampler = read_text(r, r->options, "sampler");
     s->negative = read_text(r, r->options, "negative");
     const int norm = norm_find(read_text(r, r->options, "norm"));

@@ -138,18 +138,19 @@ int picture_write(dl_context *cx, const dl_model *model, const struct settings *
     snprintf(reuse, sizeof reuse, "%zu", settings->reuse);
     const char *const reuse_key = settings->reuse > 1 ? "reuse" : NULL; /* the last, if at all */
     const char *const text[] = {
-        "Software",  "dlens " DLENS_VERSION,
-        "prompt",    prompt,
-        "negative",  settings->negative,
-        "model",     model->path,
-        "layer",     picture->layer < 0 ? "native" : layer,
-        "seed",      seed,
-        "sampler",   settings->sampler,
-        "steps",     steps,
-        "guidance",  guidance,
-        "norm",      norm_name(settings->norm),
-        "precision", settings->precision ? settings->precision : "f32",
-        reuse_key,   reuse,
+        "Software",    "dlens " DLENS_VERSION,
+        "prompt",      prompt,
+        "negative",    settings->negative,
+        "model",       model->path,
+        "layer",       picture->layer < 0 ? "native" : layer,
+        "seed",        seed,
+        "sampler",     settings->sampler,
+        "steps",       steps,
+        "guidance",    guidance,
+        "norm",        norm_name(settings->norm),
+        "precision",   settings->precision ? settings->precision : "f32",
+        "activations", settings->activations ? settings->activations : "f32",
+        reuse_key,     reuse,
         NULL,
     };
     return png_write(cx, path, picture->rgb, picture->width, picture->height, text);

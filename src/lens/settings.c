@@ -181,6 +181,7 @@ int settings_resolve(dl_context *cx, const dl_model *model, const dl_options *op
     out->noise = options->noise;
     out->cache = options->cache;
     out->precision = cx->fast ? cx->fast->name : NULL;
+    out->activations = cx->hold_f16 ? "f16" : NULL;
     return DL_OK;
 }
 

@@ -25,9 +25,10 @@ struct settings {
     enum dl_norm norm;
     enum dl_control control;
     bool native;
-    const float *noise;    /* or NULL */
-    const char *cache;     /* folder of encodings, or NULL */
-    const char *precision; /* what products are made in, "bf16"; NULL: f32 */
+    const float *noise;      /* or NULL */
+    const char *cache;       /* folder of encodings, or NULL */
+    const char *precision;   /* what products are made in, "bf16"; NULL: f32 */
+    const char *activations; /* what is held between layers, "f16"; NULL: f32 */
 };
 
 /* DL_USAGE with the option at fault. Freed with settings_free, also after failure. Strings and

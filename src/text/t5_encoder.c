@@ -229,7 +229,7 @@ static void activations(dl_context *cx, const struct t5_encoder *e, const struct
         float *gate = floats(cx, M * F), *both = floats(cx, M * 2 * F);
         linear(cx, h, n, &w->up, M);
         linear(cx, gate, n, &w->gate, M);
-        op_concat(cx, both, h, F, gate, F, M);
+        op_concat(cx, both, h, F, gate, DTYPE_F32, F, M);
         op_gated(cx, h, both, M, F, e->act);
     } else {
         linear_act(cx, h, n, &w->up, M, e->act);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# --precision: what is told and kept, with the plain C table, which has products in bf16 everywhere.
+# --precision, --activations: what is told and kept, with the plain C table, which has products in bf16 everywhere.
 # Prints `ok NAME` or `not ok NAME`.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/cli/harness
@@ -24,6 +24,14 @@ status cache_f32 0 "" lens "a dog" -m "$model" --steps 1 --layers 0 -q -o b --ca
 status no_cache 0 "" lens "a dog" -m "$model" --steps 1 --layers 0 -q -o c
 ok cache_holds_all sh -c '[ $(ls kept | wc -l) -eq 4 ]' # prompt and empty negative, of each
 ok cache_mixes_nothing cmp b/0-a-dog/seed-0/layer-00.png c/0-a-dog/seed-0/layer-00.png
+
+# activations held in f16
+status held_in_f16 0 "" lens "a dog" -m "$model" --steps 1 --layers 0 -q -o held --activations f16
+ok manifest_tells_activations grep -q '"activations":.*"f16"' held/manifest.json
+ok picture_tells_activations grep -q 'activations' held/0-a-dog/seed-0/layer-00.png
+ok page_tells_activations grep -q 'Activations held' held/index.html
+status no_other_activations_in_a_run 2 "other settings" lens "a dog" -m "$model" --steps 1 --layers 0 -q -o held
+status activations_in_no_other_format 2 "must be f32 or f16" lens "a dog" -m "$model" --activations bf16
 
 # a table without such products says so
 if DLENS_ISA=avx2 "$dlens" --version > /dev/null 2>&1; then
