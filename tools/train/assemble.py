@@ -112,8 +112,9 @@ def restore(args) -> None:
         net.save_pretrained(args.work / f"unet-{encoder}" / "model")
         report, weights = facts["denoiser"], net.state_dict()
         common.write_json(args.work / f"unet-{encoder}" / "report.json", report)
+        trunk = {k: report[k] for k in ("trunk",) if k in report}
         common.save_atomic(dict(net=weights, ema=weights, step=report["step"], samples=report["samples"],
-                                spent=float(report["seconds"])), args.work / f"unet-{encoder}" / "last.pt")
+                                spent=float(report["seconds"]), **trunk), args.work / f"unet-{encoder}" / "last.pt")
         if encoder == "clip":           # an emoji-t5 that is not there yet may start from it
             net.save_pretrained(args.work / "unet-clip" / "trunk")
             common.write_json(args.work / "done" / "trunk.json", dict(samples=report["samples"], minutes=0))

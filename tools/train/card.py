@@ -14,7 +14,6 @@ import sys
 import assemble
 import common
 import models
-import train_unet
 import world
 
 TARGETS = {"noun_common": ("single noun, common", .90), "noun_rare": ("single noun, rare", .70),
@@ -93,8 +92,8 @@ def card(args, encoder: str) -> str:
         f"- VAE: {world.RES} x {world.RES} pixels to {models.LATENT_RES} x {models.LATENT_RES} x {models.LATENT} latents.",
         f"- UNet of 8.6 M weights, v-prediction, averaged weights: {report['samples']:,} samples in "
         f"{report['seconds'] / 3600:.1f} hours of one core" + (
-            "." if encoder == "clip" else f"; the first {train_unet.TRUNK:,} are those of emoji-clip's denoiser, from which this "
-            "one started with new keys and values of the text."),
+            f"; the first {report['trunk']:,} are those of emoji-clip's denoiser, from which this one started with new keys and "
+            "values of the text; the hours are its own." if "trunk" in report else "."),
         f"- Settings, in `dlens.json`: {how['sampler']}, {how['steps']} steps, guidance {how['guidance']}.", "",
         "## Data",
         f"{len(world.NOUNS)} nouns with Zipf-like frequency (`noun_frequency.json`; the {len(world.RARE)} rarest count as rare), "

@@ -7,6 +7,7 @@ a denoiser may train on what is there while more is made. What is encoded depend
 """
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -20,6 +21,7 @@ import models
 import world
 
 SCENES, CAPTIONS = 3000, 2
+MIDDLE = (1, 1, 0)          # Scene.place
 KINDS = {
     "plain": world.Mix(single=1.0, tint=0.0, back=0.0, flat_nouns=0.2),
     "single": world.Mix(single=1.0, tint=0.65, back=0.3, flat_nouns=0.15),
@@ -33,24 +35,19 @@ def kind_of(chunk: int) -> str:
 
 
 def scenes_of(seed: int, chunk: int):
-    """The scenes of a chunk, and the generator that draws their sentences next."""
+    """The scenes of a chunk, and the generator that draws their sentences next. Two things stand in the middle place of their
+    layout: the sentence then says all about the picture, and what there is to learn is what is drawn."""
     rng, mix = np.random.default_rng([seed, 2403, chunk]), KINDS[kind_of(chunk)]
-    return [world.sample_scene(rng, mix) for _ in range(SCENES)], rng
-
-
-def plain_place(scene) -> bool:
-    """One thing in its larger size; two things beside or above each other in line."""
-    if not scene.relation:
-        return world.boxes(scene)[0][2] == 72
-    return scene.relation in ("on", "under", "in") or scene.place[0] % 3 == scene.place[1] % 3
+    scenes = [world.sample_scene(rng, mix) for _ in range(SCENES)]
+    return [dataclasses.replace(s, place=MIDDLE) if s.relation else s for s in scenes], rng
 
 
 def drawing(seed: int, chunk: int) -> np.ndarray:
-    """Weights with which the denoisers draw a chunk's scenes: every noun equally often (of two things: nearly), and plain
-    places only, which leave 4 of 13 for one thing and 3 of 9 for most pairs to learn."""
+    """Weights with which the denoisers draw a chunk's scenes: every noun equally often (of two things: nearly), and one thing
+    only in its larger size, which leaves 4 of 13 places to learn."""
     share = KINDS[kind_of(chunk)].flat_nouns
     frequency = (1 - share) * world.NOUN_P + share / len(world.NOUNS)
-    return np.array([np.mean([1 / frequency[t.noun] for t in s.things]) if plain_place(s) else 0.0
+    return np.array([np.mean([1 / frequency[t.noun] for t in s.things]) if s.relation or world.boxes(s)[0][2] == 72 else 0.0
                      for s in scenes_of(seed, chunk)[0]])
 
 

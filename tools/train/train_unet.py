@@ -1,9 +1,8 @@
 """Stages `unet-clip` and `unet-t5`: the latent denoiser on frozen text states.
 
 v-prediction, 10 % caption dropout, averaged weights, stratified timesteps of which three in four lie in the noisier half: there
-the text decides what is drawn (README.md shows by how much). Easy scenes come first: plain
-single things, then colours and backgrounds, then two things. The learning rate is level and falls only in the last part of
-the budget, so a finished stage goes on when its budget is raised. Every --evaluate-every minutes the averaged weights are
+the text decides what is drawn (README.md shows by how much). Easy scenes come first: plain single things, then colours and
+backgrounds, at last mostly two things. The learning rate is level and falls only in the last part of the budget, so a finished stage goes on when its budget is raised. Every --evaluate-every minutes the averaged weights are
 written to WORK/<stage>/model and judged on a small fixed set of prompts, with a sheet of pictures (WORK/<stage>/sheet.png).
 
 Most of what a denoiser learns are the pictures, which both models share: after TRUNK samples `unet-clip` leaves its weights
@@ -23,7 +22,8 @@ import common
 import encode
 import models
 
-TRUNK = 250_000         # samples after which the weights are left for the other denoiser
+TRUNK = 600_000         # samples after which the weights are left for the other denoiser
+ADAPT = 200             # steps in which a denoiser that starts from a trunk learns its new keys and values only
 EVEN = 0.02             # added to the mean squares of the text states along their axes (in CLIP at most 28, the 72nd 0.02)
 TEXT = re.compile(r"attn2\.to_[kv]\.weight$")
 
@@ -98,7 +98,8 @@ class Chunks:
 
 def shares(samples: int) -> dict:
     """Kinds of scenes by what was seen so far."""
-    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (250e3, (.30, .45, .25)), (800e3, (.25, .45, .30)))
+    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (250e3, (.30, .45, .25)), (600e3, (.25, .45, .30)),
+              (700e3, (.07, .23, .70)))
     values = [np.interp(samples, [p[0] for p in points], [p[1][k] for p in points]) for k in range(3)]
     return dict(zip(("plain", "single", "pair"), values))
 
@@ -167,7 +168,7 @@ def main() -> None:
     net = models.unet().to(args.device).to(memory_format=torch.channels_last)
     state = common.load_checkpoint(folder / "last.pt", args.device) or dict(step=0, spent=0.0, samples=0)
     if args.init and "net" not in state:
-        state["samples"] = start_from_trunk(net, args.work, args.init)
+        state["trunk"] = state["samples"] = start_from_trunk(net, args.work, args.init)
     net.set_attn_processor(TrainingAttention())
     opt, ema = common.optimiser({"unet": net}, args.lr, 0.01), common.Ema(net, 0.999)
     if "net" in state:
@@ -182,11 +183,11 @@ def main() -> None:
     running, saved, judged, mark = [], budget.spent, budget.spent, (budget.spent, samples)
 
     def save():
-        average = chunks.plain(ema.state)
+        average, trunk = chunks.plain(ema.state), {k: state[k] for k in ("trunk",) if k in state}
         common.save_atomic(dict(net=chunks.plain(net.state_dict()), opt=opt.state_dict(), ema=average, step=step,
-                                samples=samples, spent=budget.spent), folder / "last.pt")
+                                samples=samples, spent=budget.spent, **trunk), folder / "last.pt")
         export(net, average, folder)
-        common.write_json(folder / "report.json", dict(step=step, samples=samples, seconds=round(budget.spent)))
+        common.write_json(folder / "report.json", dict(step=step, samples=samples, seconds=round(budget.spent), **trunk))
 
     def judge():
         import evaluate
@@ -200,6 +201,9 @@ def main() -> None:
             loss = loss_of(predict, x, c, chunks.empty, alphas, g)
         opt.zero_grad(set_to_none=True)
         loss.backward()
+        if "trunk" in state and step < ADAPT:
+            for name, weight in net.named_parameters():
+                weight.grad = weight.grad if TEXT.search(name) else None
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         common.set_lr(opt, args.lr * common.schedule(budget.fraction, step, 100, args.decay_from))
         opt.step()
