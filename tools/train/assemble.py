@@ -145,8 +145,8 @@ def check(args) -> None:
         if args.dlens:
             with tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder) / "own.png"
-                subprocess.run([args.dlens.resolve(), "generate", prompt, "-m", args.check, "-s", str(seed), "-o", path, "-q"], check=True,
-                               stdout=subprocess.DEVNULL)
+                subprocess.run([args.dlens.resolve(), "generate", prompt, "-m", args.check, "-s", str(seed), "-o", path, "-q"],
+                               check=True, stdout=subprocess.DEVNULL)
                 own = np.asarray(Image.open(path).convert("RGB"), np.float64) / 255
             common.log(f"{args.check.name}, '{prompt}': {psnr(picture, own):.1f} dB between diffusers and dlens")
         if painter:

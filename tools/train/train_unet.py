@@ -2,8 +2,9 @@
 
 v-prediction, 10 % caption dropout, averaged weights, stratified timesteps of which three in four lie in the noisier half: there
 the text decides what is drawn (README.md shows by how much). Easy scenes come first: plain single things, then colours and
-backgrounds, at last mostly two things. The learning rate is level and falls only in the last part of the budget, so a finished stage goes on when its budget is raised. Every --evaluate-every minutes the averaged weights are
-written to WORK/<stage>/model and judged on a small fixed set of prompts, with a sheet of pictures (WORK/<stage>/sheet.png).
+backgrounds, at last mostly two things. The learning rate is level and falls only in the last part of the budget, so a finished
+stage goes on when its budget is raised. Every --evaluate-every minutes the averaged weights are written to WORK/<stage>/model
+and judged on a small fixed set of prompts, with a sheet of pictures (WORK/<stage>/sheet.png).
 
 Most of what a denoiser learns are the pictures, which both models share: after TRUNK samples `unet-clip` leaves its weights
 in WORK/unet-clip/trunk, and `unet-t5` starts from them (--init) with new keys and values for the text.
