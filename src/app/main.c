@@ -189,17 +189,22 @@ static int choose_command(dl_context *cx, int argc, char *const *argv,
     return DL_OK;
 }
 
-static int set_precision(dl_context *cx, const char *word) {
-    if (word && strcmp(word, "f32") != 0 && strcmp(word, "fast") != 0)
-        return fail(cx, DL_USAGE, "--precision %s: must be f32 or fast", word);
-    return dl_set_precision(cx, word && strcmp(word, "fast") == 0 ? DL_FAST : DL_F32);
+/* *is_second: whether the word says `second`, where f32 is the default; DL_USAGE if it is neither.
+ */
+static int f32_or(dl_context *cx, const char *option, const char *word, const char *second,
+                  bool *is_second) {
+    *is_second = word && strcmp(word, second) == 0;
+    if (!word || *is_second || strcmp(word, "f32") == 0)
+        return DL_OK;
+    return fail(cx, DL_USAGE, "%s %s: must be f32 or %s", option, word, second);
 }
 
-static int set_activations(dl_context *cx, const char *word) {
-    if (word && strcmp(word, "f32") != 0 && strcmp(word, "f16") != 0)
-        return fail(cx, DL_USAGE, "--activations %s: must be f32 or f16", word);
-    return dl_set_activations(cx, word && strcmp(word, "f16") == 0 ? DL_ACTIVATIONS_F16
-                                                                   : DL_ACTIVATIONS_F32);
+static int set_formats(dl_context *cx, const struct options *options) {
+    bool fast, f16;
+    DL_TRY(f32_or(cx, "--precision", options->precision, "fast", &fast));
+    DL_TRY(f32_or(cx, "--activations", options->activations, "f16", &f16));
+    DL_TRY(dl_set_precision(cx, fast ? DL_FAST : DL_F32));
+    return dl_set_activations(cx, f16 ? DL_ACTIVATIONS_F16 : DL_ACTIVATIONS_F32);
 }
 
 static int run_command(dl_context *cx, const struct command *command, int argc, char *const *argv,
@@ -214,9 +219,7 @@ static int run_command(dl_context *cx, const struct command *command, int argc, 
         dl_set_log(cx, console_log, &options);
         status = dl_set_threads(cx, (int)options.threads);
         if (status == DL_OK)
-            status = set_precision(cx, options.precision);
-        if (status == DL_OK)
-            status = set_activations(cx, options.activations);
+            status = set_formats(cx, &options);
         if (status == DL_OK)
             status = command->run(&call);
         if (status == DL_OK)

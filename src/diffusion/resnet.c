@@ -108,20 +108,12 @@ void resnet_consume(dl_context *cx, float *y, float *x, const struct resnet *w, 
 
 void resnet_enlarge(dl_context *cx, float *y, const float *x, const struct resnet *w,
                     const float *temb, size_t B, size_t H, size_t W, size_t H2, size_t W2) {
-    const struct conv_shape shape = {.B = B,
-                                     .H = H,
-                                     .W = W,
-                                     .stride = 1,
-                                     .pad_before = 1,
-                                     .pad_after = 1,
-                                     .up_H = H2,
-                                     .up_W = W2};
     size_t C = w->K, mark = arena_mark(cx);
     float *h = floats(cx, B * H2 * W2 * C);    /* (B,H2,W2,C) */
     float *normed = floats(cx, B * H * W * C); /* (B,H,W,C) */
 
     first_norm(cx, normed, x, w, B, H * W);
-    op_conv2d(cx, h, normed, &w->conv1.weight, &shape, &(struct epilogue){.bias = w->conv1.bias});
+    conv2d_enlarged(cx, h, normed, &w->conv1, B, H, W, H2, W2);
     time_and_norm(cx, h, w, temb, B, H2 * W2);
     enlarge_nearest(cx, y, x, B, H, W, C, H2, W2);
     finish(cx, y, h, y, w, B, H2, W2);

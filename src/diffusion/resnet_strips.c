@@ -110,19 +110,20 @@ static void make_u(dl_context *cx, const struct strips *s, float *u, size_t firs
               &(struct epilogue){.bias = from->up->bias});
 }
 
-/* y (end - first rows) = rows [first, end) of the convolution of what the window holds. */
-static void convolve(dl_context *cx, const struct strips *s, float *y, const struct window *v,
-                     const struct conv2d *w, const float *residual, size_t first, size_t end) {
+/* y (end - first rows) = rows [first, end) of the convolution of x (H,W), whose rows begin with
+ * x_first. */
+static void convolve(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t H,
+                     size_t W, size_t first, size_t end, size_t x_first, const float *residual) {
     const struct conv_shape shape = {.B = 1,
-                                     .H = s->H,
-                                     .W = s->W,
+                                     .H = H,
+                                     .W = W,
                                      .stride = 1,
                                      .pad_before = 1,
                                      .pad_after = 1,
                                      .first = first,
                                      .rows = end - first,
-                                     .x_first = v->first};
-    op_conv2d(cx, y, v->data, &w->weight, &shape,
+                                     .x_first = x_first};
+    op_conv2d(cx, y, x, &w->weight, &shape,
               &(struct epilogue){.bias = w->bias, .residual = residual});
 }
 
@@ -160,7 +161,7 @@ static float *next_h(dl_context *cx, struct strips *s, size_t first, bool last_p
     if (end < s->H)
         next_u(cx, s, end, last_pass);
     float *h = slide(cx, &s->h, first > s->height ? first - s->height - 1 : 0, end);
-    convolve(cx, s, h, &s->u, &s->w->conv1, NULL, first, end);
+    convolve(cx, h, s->u.data, &s->w->conv1, s->H, s->W, first, end, s->u.first, NULL);
     if (last_pass)
         op_affine(cx, h, h, s->a2, s->b2, (end - first) * s->W, s->w->N, s->w->style->act);
     return h;
@@ -172,7 +173,7 @@ static void finish(dl_context *cx, struct strips *s, size_t first) {
     float *y = s->rows ? s->rows : s->y + first * row;
     if (s->rows)
         held_get(cx, y, s->y, first * row, (end - first) * row);
-    convolve(cx, s, y, &s->h, &s->w->conv2, y, first, end);
+    convolve(cx, y, s->h.data, &s->w->conv2, s->H, s->W, first, end, s->h.first, y);
     if (s->rows)
         held_put(cx, s->y, first * row, y, (end - first) * row);
 }
@@ -306,19 +307,9 @@ void conv_strips(dl_context *cx, float *y, const float *x, const struct norm *no
     for (size_t first = 0; first < H; first += height) {
         const size_t end = min(first + height, H);
         const size_t low = first > 0 ? first - 1 : 0, high = min(end + 1, H);
-        const struct conv_shape shape = {.B = 1,
-                                         .H = H,
-                                         .W = W,
-                                         .stride = 1,
-                                         .pad_before = 1,
-                                         .pad_after = 1,
-                                         .first = first,
-                                         .rows = end - first,
-                                         .x_first = low};
         held_get(cx, rows, x, low * row, (high - low) * row);
         op_affine(cx, rows, rows, a, b, (high - low) * W, C, style->act);
-        op_conv2d(cx, y + first * W * N, rows, &conv->weight, &shape,
-                  &(struct epilogue){.bias = conv->bias});
+        convolve(cx, y + first * W * N, rows, conv, H, W, first, end, low, NULL);
     }
     arena_release(cx, mark);
 }

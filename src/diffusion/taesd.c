@@ -139,18 +139,10 @@ static void run_block(dl_context *cx, float *x, const struct tiny_block *w, enum
 /* x (fH,fW,C) = conv(nearest(x (H,W,C))): its new place, at the arena's `mark`. */
 static float *enlarge(dl_context *cx, const float *x, const struct tiny_decoder *d,
                       const struct conv2d *w, size_t mark, size_t H, size_t W) {
-    const struct conv_shape shape = {.B = 1,
-                                     .H = H,
-                                     .W = W,
-                                     .stride = 1,
-                                     .pad_before = 1,
-                                     .pad_after = 1,
-                                     .up_H = d->factor * H,
-                                     .up_W = d->factor * W};
-    size_t count = shape.up_H * shape.up_W * d->C;
+    const size_t up_H = d->factor * H, up_W = d->factor * W, count = up_H * up_W * d->C;
     float *y = floats(cx, count);
 
-    op_conv2d(cx, y, x, &w->weight, &shape, &(struct epilogue){.bias = w->bias});
+    conv2d_enlarged(cx, y, x, w, 1, H, W, up_H, up_W);
     return floats_settle(cx, mark, y, count);
 }
 

@@ -232,19 +232,11 @@ static void downsample(dl_context *cx, struct unet_state *s, const struct level 
 /* x enlarged to the size of what is kept next, convolved. */
 static void upsample(dl_context *cx, struct unet_state *s, const struct level *w) {
     const struct activations x = s->x, *next = &s->skips[s->skip_count - 1];
-    const struct conv_shape shape = {.B = x.items,
-                                     .H = x.H,
-                                     .W = x.W,
-                                     .stride = 1,
-                                     .pad_before = 1,
-                                     .pad_after = 1,
-                                     .up_H = next->H,
-                                     .up_W = next->W};
 
     state_next(cx, s, next->H, next->W, x.C);
     if (w->config->resampler == RESAMPLE_CONV)
-        op_conv2d(cx, s->x.data, x.data, &w->conv_resampler.weight, &shape,
-                  &(struct epilogue){.bias = w->conv_resampler.bias});
+        conv2d_enlarged(cx, s->x.data, x.data, &w->conv_resampler, x.items, x.H, x.W, next->H,
+                        next->W);
     else
         resnet_enlarge(cx, s->x.data, x.data, &w->resnet_resampler, s->temb, x.items, x.H, x.W,
                        next->H, next->W);

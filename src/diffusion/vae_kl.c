@@ -180,19 +180,10 @@ static float *run_resnet(dl_context *cx, float *x, const struct resnet *w, size_
 /* x (2H,2W,C) = conv(nearest(x (H,W,C))) */
 static float *run_upsampler(dl_context *cx, const float *x, const struct up_block *up, size_t mark,
                             size_t H, size_t W) {
-    const struct conv_shape shape = {.B = 1,
-                                     .H = H,
-                                     .W = W,
-                                     .stride = 1,
-                                     .pad_before = 1,
-                                     .pad_after = 1,
-                                     .up_H = 2 * H,
-                                     .up_W = 2 * W};
     size_t count = 4 * H * W * up->channels;
     float *y = floats(cx, count);
 
-    op_conv2d(cx, y, x, &up->upsampler.weight, &shape,
-              &(struct epilogue){.bias = up->upsampler.bias});
+    conv2d_enlarged(cx, y, x, &up->upsampler, 1, H, W, 2 * H, 2 * W);
     return floats_settle(cx, mark, y, count);
 }
 

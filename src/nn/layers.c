@@ -85,6 +85,19 @@ void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, si
     op_conv2d(cx, y, x, &w->weight, &s, &(struct epilogue){w->bias, NULL, ACT_NONE});
 }
 
+void conv2d_enlarged(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B,
+                     size_t H, size_t W, size_t up_H, size_t up_W) {
+    const struct conv_shape s = {.B = B,
+                                 .H = H,
+                                 .W = W,
+                                 .stride = 1,
+                                 .pad_before = 1,
+                                 .pad_after = 1,
+                                 .up_H = up_H,
+                                 .up_W = up_W};
+    op_conv2d(cx, y, x, &w->weight, &s, &(struct epilogue){.bias = w->bias});
+}
+
 void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, size_t M, size_t C,
                 float eps) {
     op_layer_norm(cx, y, x, w->weight, w->bias, M, C, eps);

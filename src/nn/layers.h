@@ -40,6 +40,10 @@ void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w
 void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B, size_t H,
             size_t W);
 
+/* The same of x enlarged to (up_H,up_W) by nearest neighbour, a 3x3 convolution: y (B,up_H,up_W,N). */
+void conv2d_enlarged(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B,
+                     size_t H, size_t W, size_t up_H, size_t up_W);
+
 void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, size_t M, size_t C,
                 float eps);
 
