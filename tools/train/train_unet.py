@@ -11,6 +11,7 @@ in WORK/unet-clip/trunk, and `unet-t5` starts from them (--init) with new keys a
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -18,9 +19,11 @@ import sys
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.upsampling import Upsample2D
 
 import common
 import encode
+import focus
 import models
 
 TRUNK = 600_000         # samples after which the weights are left for the other denoiser
@@ -30,15 +33,22 @@ TEXT = re.compile(r"attn2\.to_[kv]\.weight$")
 
 
 class TrainingAttention:
-    """Attention as plain matrix products with an f32 softmax: on a CPU faster backwards than the fused kernels."""
+    """Attention as plain matrix products with an f32 softmax: on a CPU faster backwards than the fused kernels. Appends the
+    mean over the heads of what it attends to [B, Q, T] to `maps`, where there is one: as a function of its own queries' and
+    keys' weights only. Through the states a loss on it would pull at all layers below, and drawing suffers."""
+
+    def __init__(self, maps: list | None = None):
+        self.maps = maps
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, **_):
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         b, t, c = hidden_states.shape
-        q, k, v = (p(x).view(b, -1, attn.heads, c // attn.heads).transpose(1, 2)
-                   for p, x in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context)))
-        scores = (q @ k.transpose(-1, -2)).float() * (c // attn.heads) ** -0.5
-        out = (scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).reshape(b, t, c)
+        heads = lambda x: x.view(b, -1, attn.heads, c // attn.heads).transpose(1, 2)
+        k, v = heads(attn.to_k(context)), heads(attn.to_v(context))
+        weights = lambda q: ((q @ k.transpose(-1, -2)).float() * (c // attn.heads) ** -0.5).softmax(-1)
+        if self.maps is not None:
+            self.maps.append(weights(heads(attn.to_q(hidden_states.detach()))).mean(1))
+        out = (weights(heads(attn.to_q(hidden_states))).to(v.dtype) @ v).transpose(1, 2).reshape(b, t, c)
         return attn.to_out[0](out)
 
 
@@ -56,7 +66,7 @@ class Chunks:
     def __init__(self, args):
         self.data, self.part, self.found, self.seed = args.work / "data", args.encoder, {}, args.seed
         self.empty = torch.from_numpy(np.load(self.data / f"empty-{args.encoder}.npy").astype(np.float32)).to(args.device)
-        self.device = args.device
+        self.device, self.words = args.device, focus.Words(args.encoder, args.work)
         self.refresh()
         rows = np.concatenate([self.found[c][1][::100, 0].reshape(-1, models.WIDTH) for c in sorted(self.found)]).astype(np.float64)
         lengths, axes = np.linalg.eigh(rows.T @ rows / len(rows))
@@ -76,25 +86,35 @@ class Chunks:
             states = match and self.data / f"{match[1]}-{self.part}.npy"
             if states and states.exists() and int(match[1]) not in self.found:
                 self.found[int(match[1])] = (np.load(path, mmap_mode="r"), np.load(states, mmap_mode="r"),
-                                             encode.drawing(self.seed, int(match[1])))
+                                             encode.drawing(self.seed, int(match[1])), *self.focus(int(match[1])))
         self.kinds: dict = {}
         for chunk in sorted(self.found):
             self.kinds.setdefault(encode.kind_of(chunk), []).append(chunk)
         self.sums = {k: np.cumsum(np.concatenate([self.found[c][2] for c in chunks])) for k, chunks in self.kinds.items()}
 
+    def focus(self, chunk: int):
+        """Of each scene's sentences the tokens of each thing, and of each scene the cells that each thing covers."""
+        texts = json.loads((self.data / f"{chunk:03d}-scenes.json").read_text())["captions"]
+        scenes = encode.scenes_of(self.seed, chunk)[0]
+        tokens = [[focus.spans(t, s, self.words) for t in said] for said, s in zip(texts, scenes)]
+        return np.array(tokens), np.stack([focus.shares(s) for s in scenes])
+
     def batch(self, rng, size: int, shares: dict):
         kinds = [k for k in shares if k in self.kinds]
         weights = np.array([shares[k] for k in kinds])
         counts = rng.multinomial(size, weights / weights.sum())
-        x, c = [], []
+        x, c, tokens, cells = [], [], [], []
         for kind, n in zip(kinds, counts):
             scenes = np.searchsorted(self.sums[kind], rng.random(n) * self.sums[kind][-1], side="right")
             for scene, j in zip(scenes, rng.integers(0, encode.CAPTIONS, n)):
-                latents, states, _ = self.found[self.kinds[kind][scene // encode.SCENES]]
-                x.append(latents[scene % encode.SCENES]), c.append(states[scene % encode.SCENES, j])
+                chunk, at = self.found[self.kinds[kind][scene // encode.SCENES]], scene % encode.SCENES
+                for rows, row in zip((x, c, tokens, cells), (chunk[0][at], chunk[1][at, j], chunk[3][at, j], chunk[4][at])):
+                    rows.append(row)
         order = rng.permutation(size)
         gather = lambda rows: torch.from_numpy(np.stack(rows)[order].astype(np.float32)).to(self.device)
-        return gather(x).contiguous(memory_format=torch.channels_last), gather(c) @ self.P
+        bits = np.stack(tokens)[order][..., None] >> np.arange(models.TOKENS, dtype=np.uint32) & 1
+        return (gather(x).contiguous(memory_format=torch.channels_last), gather(c) @ self.P,
+                torch.from_numpy(bits.astype(np.float32)).to(self.device), gather(cells))
 
 
 def shares(samples: int) -> dict:
@@ -105,8 +125,8 @@ def shares(samples: int) -> dict:
     return dict(zip(("plain", "single", "pair"), values))
 
 
-def loss_of(predict, x, c, empty, alphas, g):
-    """The v-prediction loss of a batch, timesteps drawn with a density that grows linearly with them."""
+def loss_of(predict, x, c, tokens, cells, empty, alphas, g):
+    """The v-prediction loss of a batch, timesteps drawn with a density that grows linearly with them, and that of focus.py."""
     size = len(x)
     drop = torch.rand(size, generator=g) < 0.1
     c = torch.where(drop.to(c.device)[:, None, None], empty, c)
@@ -114,28 +134,61 @@ def loss_of(predict, x, c, empty, alphas, g):
     a = alphas[t].view(-1, 1, 1, 1).to(x.device)
     noise = torch.randn(x.shape, generator=g).to(x.device)
     noisy = (a.sqrt() * x + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
-    v = predict(noisy, t.to(x.device), c).float()
-    return (v - (a.sqrt() * noise - (1 - a).sqrt() * x)).square().mean()
+    v, maps = predict(noisy, t.to(x.device), c)
+    return ((v.float() - (a.sqrt() * noise - (1 - a).sqrt() * x)).square().mean(),
+            focus.loss(maps, tokens, torch.where(drop.to(x.device)[:, None, None], 0.0, cells)))
+
+
+def double(module, inputs):
+    """What an Upsample2D does before its convolution, by copies. torch.compile (2.13, on a CPU) turns F.interpolate's gradient for
+    bfloat16 in channels-last order into zeros, silently: everything below the highest level would stay as it is."""
+    x = inputs[0]
+    b, c, h, w = x.shape
+    x = x[:, :, :, None, :, None].expand(b, c, h, 2, w, 2).reshape(b, c, 2 * h, 2 * w)
+    return x.contiguous(memory_format=torch.channels_last), *inputs[1:]
 
 
 def predictor(net, args):
-    """The denoiser as a function, compiled where that works (about 1.4 times as fast; needs a C++ compiler on a CPU)."""
-    plain = lambda x, t, c: net(x, t, c).sample
+    """The denoiser as a function that also returns the attention that focus.py looks at, compiled where that works (about 1.4
+    times as fast; needs a C++ compiler on a CPU)."""
+    for module in net.modules():
+        if isinstance(module, Upsample2D) and module.interpolate:
+            module.interpolate = False
+            module.register_forward_pre_hook(double)
+
+    def plain(x, t, c):
+        maps: list = []
+        for name, module in net.named_modules():
+            if name.endswith("attn2") and name.startswith(focus.LAYERS):
+                module.processor.maps = maps
+        return net(x, t, c).sample, maps
+
     if args.no_compile:
         return plain
     try:
         compiled = torch.compile(plain)
-        shape = (args.batch, models.LATENT, models.LATENT_RES, models.LATENT_RES)
-        x = torch.zeros(shape, device=args.device).contiguous(memory_format=torch.channels_last)
-        with common.autocast(args.device):
-            out = compiled(x, torch.zeros(args.batch, dtype=torch.long, device=args.device),
-                           torch.zeros(args.batch, models.TOKENS, models.WIDTH, device=args.device))
-        out.float().sum().backward()
-        net.zero_grad(set_to_none=True)
-        return compiled
+        g = torch.Generator().manual_seed(0)
+        x = torch.randn(args.batch, models.LATENT, models.LATENT_RES, models.LATENT_RES, generator=g)
+        c = torch.randn(args.batch, models.TOKENS, models.WIDTH, generator=g).to(args.device)
+        x = x.to(args.device).contiguous(memory_format=torch.channels_last)
+        t = torch.full((args.batch,), 500, device=args.device)
+        right, found = gradients(net, plain, x, t, c), gradients(net, compiled, x, t, c, common.autocast(args.device))
+        wrong = [name for (name, _), a, b in zip(net.named_parameters(), right, found) if (a - b).norm() > 0.5 * a.norm()]
+        if not wrong:
+            return compiled
+        common.log("not compiled: other gradients of", *wrong[:5], "and more" if wrong[5:] else "")
     except Exception as error:      # whatever goes wrong in compiling, training goes on without
         common.log("not compiled:", type(error).__name__, str(error)[:200])
-        return plain
+    return plain
+
+
+def gradients(net, f, x, t, c, precision=contextlib.nullcontext()) -> list:
+    with precision:
+        v, maps = f(x, t, c)
+    (v.float().square().mean() + sum(m.square().mean() for m in maps)).backward()
+    out = [p.grad for p in net.parameters()]
+    net.zero_grad(set_to_none=True)
+    return out
 
 
 def export(net, weights: dict, folder, name="model") -> None:
@@ -160,6 +213,7 @@ def main() -> None:
     p.add_argument("--batch", type=int, default=96)
     p.add_argument("--decay-from", type=float, default=0.7, help="share of the budget after which the learning rate falls")
     p.add_argument("--evaluate-every", type=float, default=20, help="minutes of budget between evaluations; 0: never")
+    p.add_argument("--focus", type=float, default=0.05, help="weight of the loss on cross attention")
     p.add_argument("--init", help="stage whose trunk to start from (keys and values of the text are new)")
     p.add_argument("--no-compile", action="store_true")
     args = p.parse_args()
@@ -170,7 +224,7 @@ def main() -> None:
     state = common.load_checkpoint(folder / "last.pt", args.device) or dict(step=0, spent=0.0, samples=0)
     if args.init and "net" not in state:
         state["trunk"] = state["samples"] = start_from_trunk(net, args.work, args.init)
-    net.set_attn_processor(TrainingAttention())
+    net.set_attn_processor({name: TrainingAttention() for name in net.attn_processors})
     opt, ema = common.optimiser({"unet": net}, args.lr, 0.01), common.Ema(net, 0.999)
     if "net" in state:
         net.load_state_dict(chunks.whitened(state["net"]))
@@ -179,6 +233,7 @@ def main() -> None:
             opt.load_state_dict(state["opt"])
     predict = predictor(net, args)
     step, samples, budget = state["step"], state["samples"], common.Budget(args.device, args.minutes, state["spent"])
+    fresh = 0 if state.get("opt") else step         # a new optimiser warms up
     alphas = models.scheduler().alphas_cumprod
     common.log(stage, "parameters", common.count(net), "chunks", {k: len(v) for k, v in chunks.kinds.items()}, "from step", step)
     running, saved, judged, mark = [], budget.spent, budget.spent, (budget.spent, samples)
@@ -196,20 +251,20 @@ def main() -> None:
 
     while budget.fraction < 1 and step < args.steps:
         rng = common.rng_for(args, stage, step)
-        x, c = chunks.batch(rng, args.batch, shares(samples))
+        batch = chunks.batch(rng, args.batch, shares(samples))
         g = torch.Generator().manual_seed(int(rng.integers(2 ** 31)))
         with common.autocast(args.device):
-            loss = loss_of(predict, x, c, chunks.empty, alphas, g)
+            loss, looks = loss_of(predict, *batch, chunks.empty, alphas, g)
         opt.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + args.focus * looks).backward()
         if "trunk" in state and step < ADAPT:
             for name, weight in net.named_parameters():
                 weight.grad = weight.grad if TEXT.search(name) else None
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        common.set_lr(opt, args.lr * common.schedule(budget.fraction, step, 100, args.decay_from))
+        common.set_lr(opt, args.lr * common.schedule(budget.fraction, step - fresh, 100, args.decay_from))
         opt.step()
         ema.update(net, step)
-        running.append(loss.item())
+        running.append((loss.item(), looks.item()))
         step, samples = step + 1, samples + args.batch
         budget.tick()
         if args.encoder == "clip" and samples >= TRUNK > samples - args.batch:
@@ -218,7 +273,7 @@ def main() -> None:
         if step % 100 == 0:
             rate = (samples - mark[1]) / max(1e-9, budget.spent - mark[0])
             mark = (budget.spent, samples)
-            common.log(f"{stage} step {step} samples {samples} spent {budget.spent:.0f}s loss {np.mean(running):.4f} "
+            common.log(f"{stage} step {step} samples {samples} spent {budget.spent:.0f}s loss {np.mean(running, 0).round(4)} "
                        f"{rate:.1f}/s chunks {len(chunks.found)}")
             running = []
             chunks.refresh()

@@ -150,6 +150,11 @@ def boxes(scene: Scene) -> list[tuple[int, int, int]]:
     return out[::-1] if rel in ("right", "below", "under") else out
 
 
+def order(relation: str, things: int):
+    """The order in which the things are painted: the last stands in front."""
+    return (1, 0) if relation in ("on", "in") else range(things)
+
+
 def tinted(rgb: np.ndarray, alpha: np.ndarray, colour) -> np.ndarray:
     """Colours a sprite by its luminance: shading stays, the mean luminance maps to the colour itself."""
     colour = np.asarray(colour, np.float32) / 255
@@ -194,9 +199,8 @@ class Renderer:
         """uint8 [RES, RES, 3]"""
         image = np.empty((RES, RES, 3), np.float32)
         image[:] = np.array(BACKS[BACK_NAMES[scene.back]] if scene.back >= 0 else PLAIN, np.float32) / 255
-        order = (1, 0) if scene.relation in ("on", "in") else range(len(scene.things))
         place = boxes(scene)
-        for i in order:
+        for i in order(scene.relation, len(place)):
             x, y, size = place[i]
             self.paste(image, self.sprite(scene.things[i], size), x, y)
         return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
