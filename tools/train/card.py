@@ -90,7 +90,7 @@ def card(args, encoder: str) -> str:
         "## Parts",
         f"- {text}",
         f"- VAE: {world.RES} x {world.RES} pixels to {models.LATENT_RES} x {models.LATENT_RES} x {models.LATENT} latents.",
-        f"- UNet of 8.6 M weights, v-prediction, averaged weights: {report['samples']:,} samples in "
+        f"- UNet of 8.6 M weights, v-prediction: {report['samples']:,} samples in "
         f"{report['seconds'] / 3600:.1f} hours of one core" + (
             f"; the first {report['trunk']:,} are those of emoji-clip's denoiser, from which this one started with new keys and "
             "values of the text; the hours are its own." if "trunk" in report else "."),

@@ -225,7 +225,7 @@ def main() -> None:
     if args.init and "net" not in state:
         state["trunk"] = state["samples"] = start_from_trunk(net, args.work, args.init)
     net.set_attn_processor({name: TrainingAttention() for name in net.attn_processors})
-    opt, ema = common.optimiser({"unet": net}, args.lr, 0.01), common.Ema(net, 0.999)
+    opt, ema = common.optimiser({"unet": net}, args.lr, 0.01), common.Ema(net, 0.995)
     if "net" in state:
         net.load_state_dict(chunks.whitened(state["net"]))
         ema.state = chunks.whitened(state["ema"])
