@@ -20,7 +20,6 @@ import functools
 import numpy as np
 import torch
 
-import captions
 import models
 import world
 from world import Scene
