@@ -42,13 +42,13 @@ def scenes_of(seed: int, chunk: int):
     return [dataclasses.replace(s, place=MIDDLE) if s.relation else s for s in scenes], rng
 
 
-def drawing(seed: int, chunk: int) -> np.ndarray:
+def drawing(chunk: int, scenes: list) -> np.ndarray:
     """Weights with which the denoisers draw a chunk's scenes: every noun equally often (of two things: nearly), and one thing
     only in its larger size, which leaves 4 of 13 places to learn."""
     share = KINDS[kind_of(chunk)].flat_nouns
     frequency = (1 - share) * world.NOUN_P + share / len(world.NOUNS)
     return np.array([np.mean([1 / frequency[t.noun] for t in s.things]) if s.relation or world.boxes(s)[0][2] == 72 else 0.0
-                     for s in scenes_of(seed, chunk)[0]])
+                     for s in scenes])
 
 
 def save_array(path, array) -> None:

@@ -53,14 +53,13 @@ def owner(words: list[str], at: int, scene: Scene) -> int:
 
 
 def spans(text: str, scene: Scene, words: Words) -> np.ndarray:
-    """uint32 [THINGS]: bit t is set where token t names or colours the thing."""
-    parts, out, token = text.split(" "), np.zeros(THINGS, np.uint32), words.first
+    """bool [THINGS, TOKENS]: the tokens that name or colour each thing."""
+    parts, out, token = text.split(" "), np.zeros((THINGS, models.TOKENS), bool), words.first
     bare = [p.rstrip(",") for p in parts]
     for at, part in enumerate(parts):
         thing = owner(bare, at, scene)
         if thing >= 0:
-            for t in range(token, min(token + words.count(bare[at]), models.TOKENS)):
-                out[thing] |= np.uint32(1 << t)
+            out[thing, token:token + words.count(bare[at])] = True
         token += words.count(part)
     return out
 

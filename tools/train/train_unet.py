@@ -15,6 +15,7 @@ import contextlib
 import json
 import re
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,8 +38,7 @@ class TrainingAttention:
     mean over the heads of what it attends to [B, Q, T] to `maps`, where there is one: as a function of its own queries' and
     keys' weights only. Through the states a loss on it would pull at all layers below, and drawing suffers."""
 
-    def __init__(self, maps: list | None = None):
-        self.maps = maps
+    maps: list | None = None
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, **_):
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
@@ -50,6 +50,15 @@ class TrainingAttention:
             self.maps.append(weights(heads(attn.to_q(hidden_states.detach()))).mean(1))
         out = (weights(heads(attn.to_q(hidden_states))).to(v.dtype) @ v).transpose(1, 2).reshape(b, t, c)
         return attn.to_out[0](out)
+
+
+class Chunk(NamedTuple):
+    """What is known of SCENES scenes."""
+    latents: np.ndarray         # [SCENES, LATENT, side, side]
+    states: np.ndarray          # [SCENES, CAPTIONS, TOKENS, WIDTH]
+    weights: np.ndarray         # [SCENES]: how often each is drawn
+    tokens: np.ndarray          # [SCENES, CAPTIONS, THINGS, TOKENS]: the words of each thing
+    cells: np.ndarray           # [SCENES, THINGS, cells]: the share that each thing covers
 
 
 class Chunks:
@@ -68,7 +77,8 @@ class Chunks:
         self.empty = torch.from_numpy(np.load(self.data / f"empty-{args.encoder}.npy").astype(np.float32)).to(args.device)
         self.device, self.words = args.device, focus.Words(args.encoder, args.work)
         self.refresh()
-        rows = np.concatenate([self.found[c][1][::100, 0].reshape(-1, models.WIDTH) for c in sorted(self.found)]).astype(np.float64)
+        some = [self.found[c].states[::100, 0].reshape(-1, models.WIDTH) for c in sorted(self.found)]
+        rows = np.concatenate(some).astype(np.float64)
         lengths, axes = np.linalg.eigh(rows.T @ rows / len(rows))
         root = np.sqrt(lengths + EVEN)
         self.P, self.inverse = (torch.from_numpy(axes * f @ axes.T).float().to(args.device) for f in (1 / root, root))
@@ -85,36 +95,33 @@ class Chunks:
             match = re.fullmatch(r"(\d+)-latents", path.stem)
             states = match and self.data / f"{match[1]}-{self.part}.npy"
             if states and states.exists() and int(match[1]) not in self.found:
-                self.found[int(match[1])] = (np.load(path, mmap_mode="r"), np.load(states, mmap_mode="r"),
-                                             encode.drawing(self.seed, int(match[1])), *self.focus(int(match[1])))
+                self.found[int(match[1])] = self.read(int(match[1]), path, states)
         self.kinds: dict = {}
         for chunk in sorted(self.found):
             self.kinds.setdefault(encode.kind_of(chunk), []).append(chunk)
-        self.sums = {k: np.cumsum(np.concatenate([self.found[c][2] for c in chunks])) for k, chunks in self.kinds.items()}
+        self.sums = {k: np.cumsum(np.concatenate([self.found[c].weights for c in chunks])) for k, chunks in self.kinds.items()}
 
-    def focus(self, chunk: int):
-        """Of each scene's sentences the tokens of each thing, and of each scene the cells that each thing covers."""
-        texts = json.loads((self.data / f"{chunk:03d}-scenes.json").read_text())["captions"]
-        scenes = encode.scenes_of(self.seed, chunk)[0]
-        tokens = [[focus.spans(t, s, self.words) for t in said] for said, s in zip(texts, scenes)]
-        return np.array(tokens), np.stack([focus.shares(s) for s in scenes])
+    def read(self, number: int, latents, states) -> Chunk:
+        said = json.loads((self.data / f"{number:03d}-scenes.json").read_text())["captions"]
+        scenes = encode.scenes_of(self.seed, number)[0]
+        tokens = [[focus.spans(text, scene, self.words) for text in texts] for texts, scene in zip(said, scenes)]
+        return Chunk(np.load(latents, mmap_mode="r"), np.load(states, mmap_mode="r"), encode.drawing(number, scenes),
+                     np.array(tokens), np.stack([focus.shares(s) for s in scenes]))
 
     def batch(self, rng, size: int, shares: dict):
         kinds = [k for k in shares if k in self.kinds]
         weights = np.array([shares[k] for k in kinds])
         counts = rng.multinomial(size, weights / weights.sum())
-        x, c, tokens, cells = [], [], [], []
+        rows = []
         for kind, n in zip(kinds, counts):
             scenes = np.searchsorted(self.sums[kind], rng.random(n) * self.sums[kind][-1], side="right")
             for scene, j in zip(scenes, rng.integers(0, encode.CAPTIONS, n)):
                 chunk, at = self.found[self.kinds[kind][scene // encode.SCENES]], scene % encode.SCENES
-                for rows, row in zip((x, c, tokens, cells), (chunk[0][at], chunk[1][at, j], chunk[3][at, j], chunk[4][at])):
-                    rows.append(row)
+                rows.append((chunk.latents[at], chunk.states[at, j], chunk.tokens[at, j], chunk.cells[at]))
         order = rng.permutation(size)
-        gather = lambda rows: torch.from_numpy(np.stack(rows)[order].astype(np.float32)).to(self.device)
-        bits = np.stack(tokens)[order][..., None] >> np.arange(models.TOKENS, dtype=np.uint32) & 1
-        return (gather(x).contiguous(memory_format=torch.channels_last), gather(c) @ self.P,
-                torch.from_numpy(bits.astype(np.float32)).to(self.device), gather(cells))
+        x, c, tokens, cells = (torch.from_numpy(np.stack(column)[order].astype(np.float32)).to(self.device)
+                               for column in zip(*rows))
+        return x.contiguous(memory_format=torch.channels_last), c @ self.P, tokens, cells
 
 
 def shares(samples: int) -> dict:
@@ -148,19 +155,25 @@ def double(module, inputs):
     return x.contiguous(memory_format=torch.channels_last), *inputs[1:]
 
 
-def predictor(net, args):
-    """The denoiser as a function that also returns the attention that focus.py looks at, compiled where that works (about 1.4
-    times as fast; needs a C++ compiler on a CPU)."""
+def prepare(net) -> list[TrainingAttention]:
+    """Makes attention and enlargement fit to be trained; the processors of focus.LAYERS."""
+    net.set_attn_processor({name: TrainingAttention() for name in net.attn_processors})
     for module in net.modules():
         if isinstance(module, Upsample2D) and module.interpolate:
             module.interpolate = False
             module.register_forward_pre_hook(double)
+    return [p for name, p in net.attn_processors.items() if name.startswith(focus.LAYERS) and ".attn2." in name]
+
+
+def predictor(net, args):
+    """The denoiser as a function that also returns the attention that focus.py looks at, compiled where that works (about 1.4
+    times as fast; needs a C++ compiler on a CPU) and has the gradients that it has without."""
+    looking = prepare(net)
 
     def plain(x, t, c):
         maps: list = []
-        for name, module in net.named_modules():
-            if name.endswith("attn2") and name.startswith(focus.LAYERS):
-                module.processor.maps = maps
+        for processor in looking:
+            processor.maps = maps
         return net(x, t, c).sample, maps
 
     if args.no_compile:
@@ -224,7 +237,6 @@ def main() -> None:
     state = common.load_checkpoint(folder / "last.pt", args.device) or dict(step=0, spent=0.0, samples=0)
     if args.init and "net" not in state:
         state["trunk"] = state["samples"] = start_from_trunk(net, args.work, args.init)
-    net.set_attn_processor({name: TrainingAttention() for name in net.attn_processors})
     opt, ema = common.optimiser({"unet": net}, args.lr, 0.01), common.Ema(net, 0.995)
     if "net" in state:
         net.load_state_dict(chunks.whitened(state["net"]))
