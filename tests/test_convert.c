@@ -249,7 +249,7 @@ static void outputs_are_refused(void **state) {
         {"model/unet/new", "must lie beside the model"},
         {"link/new/deeper", "must lie beside the model"},
         {"", "must lie beside the model"},
-        {"file", "is a file"},
+        {"file", "is no folder"},
         {"foreign", "is there and not empty"},
     };
     snprintf(deep, sizeof deep, "%s/link", s->dir);
@@ -399,7 +399,7 @@ static void calls_are_checked(void **state) {
     assert_int_equal(convert_to(s, model, NULL, "out", &result), DL_USAGE);
     assert_int_equal(convert_to(s, "no/such", "f16", "out", &result), DL_MODEL);
     char *file = path_join(model, "unet/diffusion_pytorch_model.safetensors");
-    assert_int_equal(convert_to(s, file, "f16", "out", &result), DL_USAGE);
+    assert_int_equal(convert_to(s, file, "f16", "out", &result), DL_MODEL);
     assert_contains(s->cx.message, "is a single file; this version converts folders");
     put_file(model, "unet/diffusion_pytorch_model.safetensors", "damaged", 7);
     assert_int_equal(convert_to(s, model, "f16", "out", &result), DL_MODEL);

@@ -48,7 +48,7 @@ static int read_dtype(dl_context *cx, const char *word, enum dtype *out) {
 
 static int find_source(dl_context *cx, struct conversion *c, const char *model) {
     if (file_exists(model))
-        return fail(cx, DL_USAGE,
+        return fail(cx, DL_MODEL,
                     "%s: is a single file; this version converts folders in diffusers layout. "
                     "diffusers makes one of it: StableDiffusionPipeline.from_single_file('FILE')"
                     ".save_pretrained('NEW')",
@@ -104,6 +104,29 @@ static int by_name(const void *a, const void *b) {
     return order ? order : strcmp(p->stem, q->stem);
 }
 
+static bool has_part(const struct conversion *c, const char *name) {
+    for (size_t i = 0; i < c->count; i++)
+        if (strcmp(c->parts[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Of what model_index.json names, the components that make pictures must have weights to convert;
+ * others, as safety_checker, may be missing. */
+static int check_index(dl_context *cx, const struct conversion *c) {
+    static const char *const needed[] = {"text_encoder", "unet", "vae"};
+    struct config index;
+    DL_TRY(config_open(cx, c->source, "model_index.json", &index));
+    int status = DL_OK;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed && status == DL_OK; i++)
+        if (index_class(&index, needed[i]) && !has_part(c, needed[i]))
+            status =
+                fail(cx, DL_MODEL, "%s/%s: no safetensors weights, which model_index.json asks for",
+                     c->source, needed[i]);
+    const int read = config_end(&index);
+    return status != DL_OK ? status : read;
+}
+
 static int open_parts(dl_context *cx, struct conversion *c) {
     DIR *folder = opendir(c->source);
     int status = DL_OK;
@@ -117,7 +140,7 @@ static int open_parts(dl_context *cx, struct conversion *c) {
     if (!c->count)
         return fail(cx, DL_MODEL, "%s: no folder in it holds safetensors weights", c->source);
     qsort(c->parts, c->count, sizeof *c->parts, by_name);
-    return DL_OK;
+    return check_index(cx, c);
 }
 
 /* "text_encoder, unet, vae" */

@@ -41,6 +41,20 @@ static bool is_weights(const char *name) {
            (strstr(name, ".safetensors.index.") || strstr(name, ".bin.index."));
 }
 
+/* The weights of a component, in some format and variant: COMPONENT/model.fp16.safetensors. */
+static bool is_of_component(const char *inner) {
+    static const char *const stems[] = {
+        "model",   "diffusion_pytorch_model", "diffusion_flax_model", "pytorch_model", "flax_model",
+        "tf_model"};
+    const char *slash = strchr(inner, '/'), *name = slash ? slash + 1 : "";
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
+        const size_t length = strlen(stems[i]);
+        if (strncmp(name, stems[i], length) == 0 && (name[length] == '.' || name[length] == '-'))
+            return !strchr(name, '/');
+    }
+    return false;
+}
+
 static int add_file(dl_context *cx, struct listing *l, const char *path, size_t bytes) {
     if (l->count == FILES_MAX)
         return fail(cx, DL_MODEL, "%s: more than %d files; is this a model's folder?", path,
@@ -84,6 +98,8 @@ static int list_entry(dl_context *cx, const char *dir, const char *inner, int de
                  (long long)info.st_size / 1000000);
         else
             status = add_file(cx, l, inner, (size_t)info.st_size);
+    } else if (S_ISREG(info.st_mode) && !is_of_component(inner)) {
+        tell(cx, DL_LOG_WARNING, "%s: weights, but not those of a component: left out", path);
     }
     free(path);
     return status;
@@ -173,6 +189,11 @@ static bool is_running(long process) {
     return process == (long)getpid() || kill((pid_t)process, 0) == 0 || errno != ESRCH;
 }
 
+static bool is_link(const char *path) {
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
 static void remove_owner(const char *dir) {
     char *path = path_join(dir, OWNER);
     if (path)
@@ -182,7 +203,7 @@ static void remove_owner(const char *dir) {
 
 /* Removes a folder with all that is in it, the owner's file last; links are not followed. */
 static void remove_tree(const char *path) {
-    DIR *stream = opendir(path);
+    DIR *stream = is_link(path) ? NULL : opendir(path);
     for (struct dirent *e = stream ? readdir(stream) : NULL; e; e = readdir(stream)) {
         struct stat info;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
@@ -277,8 +298,8 @@ static bool holds_model(const char *path) {
     return there;
 }
 
-static int check_apart(dl_context *cx, const char *source, const struct place *p) {
-    char *from = realpath(source, NULL), *to = existing_part(p->path);
+static int check_apart(dl_context *cx, const struct place *p) {
+    char *from = realpath(p->source, NULL), *to = existing_part(p->path);
     struct stat info;
     int status = DL_OK;
     if (!from || !to)
@@ -289,18 +310,19 @@ static int check_apart(dl_context *cx, const char *source, const struct place *p
     else if (lies_in(to, from) || (stat(p->path, &info) == 0 && lies_in(from, to)))
         status =
             fail(cx, DL_USAGE, "--output %s: must lie beside the model %s, not in or around it",
-                 p->path, source);
+                 p->path, p->source);
     free(from);
     free(to);
     return status;
 }
 
-static int check_free(dl_context *cx, const struct place *p, bool overwrite) {
-    if (file_exists(p->path))
-        return fail(cx, DL_USAGE, "--output %s: is a file, not a folder", p->path);
-    if (!dir_exists(p->path) || is_empty(p->path) || (overwrite && holds_model(p->path)))
+static int check_free(dl_context *cx, const struct place *p) {
+    struct stat info;
+    if (stat(p->path, &info) == 0 ? !S_ISDIR(info.st_mode) : is_link(p->path))
+        return fail(cx, DL_USAGE, "--output %s: is no folder; choose another path", p->path);
+    if (!dir_exists(p->path) || is_empty(p->path) || (p->overwrite && holds_model(p->path)))
         return DL_OK;
-    if (overwrite)
+    if (p->overwrite)
         return fail(cx, DL_USAGE,
                     "--output %s: holds no model (no model_index.json), so it is not overwritten; "
                     "choose another folder",
@@ -310,22 +332,29 @@ static int check_free(dl_context *cx, const struct place *p, bool overwrite) {
                 holds_model(p->path) ? "the model in it" : "only folders that hold a model");
 }
 
+static int check_place(dl_context *cx, const struct place *p) {
+    DL_TRY(check_apart(cx, p));
+    return check_free(cx, p);
+}
+
 int place_choose(dl_context *cx, const char *source, const char *path, bool overwrite,
                  struct place *out) {
     size_t length = strlen(path);
-    memset(out, 0, sizeof *out);
+    *out = (struct place){.source = source, .overwrite = overwrite};
     while (length > 1 && path[length - 1] == '/')
         length--;
     out->path = strndup(path, length);
+    if (out->path && is_link(out->path) && dir_exists(out->path)) {
+        free(out->path);
+        out->path = realpath(path, NULL); /* its folder is replaced, the link stays */
+    }
     out->working = out->path ? with_ending(out->path, ".converting") : NULL;
     out->former = out->path ? with_ending(out->path, ".replaced") : NULL;
     int status = out->former && out->working ? DL_OK : fail_memory(cx, path, 0);
     if (status == DL_OK)
         recover(cx, out);
     if (status == DL_OK)
-        status = check_apart(cx, source, out);
-    if (status == DL_OK)
-        status = check_free(cx, out, overwrite);
+        status = check_place(cx, out);
     if (status != DL_OK)
         place_free(out);
     return status;
@@ -351,7 +380,12 @@ int place_begin(dl_context *cx, const struct place *place) {
     DL_TRY(clear_leftover(cx, place->working));
     DL_TRY(clear_leftover(cx, place->former));
     DL_TRY(dir_make(cx, place->working));
-    return write_owner(cx, place->working);
+    int status = check_place(cx, place);
+    if (status == DL_OK)
+        status = write_owner(cx, place->working);
+    if (status != DL_OK)
+        rmdir(place->working);
+    return status;
 }
 
 /* Hands a folder's names to the disk; some file systems cannot. */

@@ -86,7 +86,7 @@ status judge 0 "" convert -m emoji-clip -o emoji --to int8
 ok same_scores sh -c 'sed s/emoji32/emoji/ b.json | cmp - a.json && grep -q similarity a.json'
 
 # ---- calls
-status single_file 2 "is a single file" convert -m "$data/tiny-sd1/unet/diffusion_pytorch_model.safetensors" -o new --to f16
+status single_file 3 "is a single file" convert -m "$data/tiny-sd1/unet/diffusion_pytorch_model.safetensors" -o new --to f16
 status no_dtype 2 "--to" convert -m "$data/tiny-sd1" -o new
 status no_output 2 "--output" convert -m "$data/tiny-sd1" --to f16
 status unknown_dtype 2 "must be f32, f16, bf16 or int8" convert -m "$data/tiny-sd1" -o new --to q4
@@ -114,3 +114,17 @@ done 2> /dev/null
 status after_being_killed 0 "" convert -m source -o killed --to int8
 ok what_is_made_then sh -c "diff -r killed $work/emoji"
 ok nothing_of_the_killed_is_left sh -c '! ls -d killed.* 2> /dev/null | grep -q .'
+
+# ---- what is missing, beside, or in the way
+cp -R "$data/tiny-sd1" part && rm part/vae/*.safetensors
+status missing_component 3 "part/vae" convert -m part -o whole --to f16
+cp -R "$data/tiny-sd1" more && mkdir more/adapter && cp more/vae/*.safetensors more/adapter/lora.safetensors
+status other_weights_are_told 0 "lora.safetensors" convert -m more -o fewer --to f16
+
+ln -s fewer link
+status over_a_link 0 "" convert -m "$data/tiny-sd1" -o link --to f16 --overwrite
+ok link_stays [ -h link -a -s fewer/model_index.json -a ! -e fewer.replaced -a ! -e link.replaced ]
+cp -R "$data/tiny-sd1" origin
+status onto_itself_through_a_new_folder 2 "--output" convert -m origin -o nowhere/../origin --to f16
+ok source_stays diff -r "$data/tiny-sd1" origin
+ok no_leftover [ ! -e origin.converting ]
