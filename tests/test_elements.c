@@ -175,7 +175,6 @@ static void nan_passes_through(void **state) {
                 x[i] = i % 5 ? NAN : 1.0f;
             op_activate(&cx, y, x, 19, activations[a]);
             for (size_t i = 0; i < 19; i++)
-                if (activations[a] != ACT_RELU || names[table][0] != 'r')
                     assert_int_equal(isnan(y[i]) != 0, i % 5 != 0);
         }
     }

@@ -68,7 +68,7 @@ static float activated(float x, enum activation act) {
     case ACT_QUICK_GELU:
         return x / (1.0f + expf(-1.702f * x));
     case ACT_RELU:
-        return x > 0.0f ? x : 0.0f;
+        return x < 0.0f ? 0.0f : x; /* not a number: passed on */
     case ACT_NONE:
         break;
     }
