@@ -83,10 +83,9 @@ static int read_file(const struct invocation *call, const char *path, size_t ann
     DL_TRY(read_scale(call, annotation, &scale));
     DL_TRY(table_read(call->cx, path, scale, out));
     if (out->outside)
-        tell(call->cx, DL_LOG_WARNING,
-             "%s: %zu scores are not from 0 to %g; --scale 10 is for 0 "
-             "to 10",
-             path, out->outside, scale);
+        tell(call->cx, DL_LOG_WARNING, "%s: %zu score%s not from 0 to %g%s", path, out->outside,
+             out->outside == 1 ? " is" : "s are", scale,
+             scale < 10 ? "; --scale 10 is for 0 to 10" : "");
     return DL_OK;
 }
 

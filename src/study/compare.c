@@ -61,7 +61,8 @@ static bool same_places(const struct runs_compared *c, const struct study_questi
     if (a->table.layers != b->table.layers)
         return false;
     for (size_t i = 0; i < a->table.layers; i++)
-        if (a->table.layer[i] * c->b.blocks != b->table.layer[i] * c->a.blocks)
+        if ((long long)a->table.layer[i] * c->b.blocks !=
+            (long long)b->table.layer[i] * c->a.blocks)
             return false;
     return true;
 }
@@ -97,8 +98,8 @@ static int compare_layer(dl_context *cx, const struct runs_compared *c,
 /* The relative layer one step behind the last. */
 static double behind_last(const struct study *s, const struct study_question *q) {
     const size_t L = q->table.layers;
-    const int last = q->table.layer[L - 1];
-    return (double)(last + (L > 1 ? last - q->table.layer[L - 2] : 1)) / s->blocks;
+    const double last = q->table.layer[L - 1];
+    return (last + (L > 1 ? last - q->table.layer[L - 2] : 1)) / s->blocks;
 }
 
 /* A prompt's mean relative layer of emergence. A row that never emerges is left out, or counts as
@@ -231,7 +232,7 @@ static int compare_picture_layer(dl_context *cx, struct runs_compared *c, size_t
 /* Layers at the same relative place; native with native. */
 static bool same_layer(const struct runs_compared *c, size_t la, size_t lb) {
     const int a = grid_layer(&c->a.record.grid, la), b = grid_layer(&c->b.record.grid, lb);
-    return a < 0 || b < 0 ? a == b : a * c->b.blocks == b * c->a.blocks;
+    return a < 0 || b < 0 ? a == b : (long long)a * c->b.blocks == (long long)b * c->a.blocks;
 }
 
 static int compare_pictures(dl_context *cx, struct runs_compared *c) {

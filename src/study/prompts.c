@@ -48,6 +48,10 @@ static int take_prompts(dl_context *cx, const char *what, struct prompt_set *set
     set->column = csv_column(t, "prompt");
     if (set->column == CSV_NONE)
         return fail(cx, DL_USAGE, "%s: has no column `prompt`", what);
+    for (size_t i = 0; i < t->columns; i++)
+        for (size_t k = 0; k < i; k++)
+            if (csv_header(t, i)[0] && strcmp(csv_header(t, i), csv_header(t, k)) == 0)
+                return fail(cx, DL_USAGE, "%s: has two columns `%s`", what, csv_header(t, i));
     drop_empty_rows(set);
     if (!t->rows)
         return fail(cx, DL_USAGE, "%s: holds no prompt", what);

@@ -159,6 +159,10 @@ static int read_question(dl_context *cx, struct study *s, const cJSON *fact, uin
     const cJSON *wording = cJSON_GetObjectItemCaseSensitive(fact, "wording");
     if (!cJSON_IsString(name) || !name->valuestring[0] || strchr(name->valuestring, '/'))
         return fail(cx, DL_USAGE, "%s/experiment.json: a question has no name", s->record.folder);
+    for (size_t i = 0; i < s->question_count; i++)
+        if (strcmp(s->questions[i].name, name->valuestring) == 0)
+            return fail(cx, DL_USAGE, "%s/experiment.json: names the question %s twice",
+                        s->record.folder, name->valuestring);
     struct study_question *q = &s->questions[s->question_count];
     char *file = answer_file(TABLE_SCORE, name->valuestring);
     bool found = false;

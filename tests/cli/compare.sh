@@ -52,3 +52,9 @@ status no_prompt_in_common 2 "no prompt in common" compare a d
 status shard 0 "" experiment set.csv $fast --seeds 1 --shard 1/2 -o part
 status a_shard 2 "shard 1 of 2" compare a part
 status two_seeds 2 "one is wanted" compare a b -s 1,2
+cp -R c twice
+sed 's/"questions":[[:space:]]*\[/&{"name":"class","wording":"","asked":3,"chance":0.5},/' c/experiment.json > twice/experiment.json
+status question_twice 2 "names the question class twice" compare a twice
+cp -R c far
+printf 'prompt,0,999999999,seed\na dog,1,1,0\n' > far/annotations/class.csv
+status layer_far_away 0 "" compare a far -o far-away
