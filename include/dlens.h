@@ -99,6 +99,8 @@ typedef struct dl_open_options {
     const char *stage2; /* folder of the second stage; NULL: a sibling folder by name */
     const char *stage3; /* and of the third */
     int clean_caption;  /* not 0: prompts go through DeepFloyd's caption cleaning */
+    int text_only;      /* not 0: tokenizer and text encoder alone, for dl_tokenize, dl_encode and
+                           units; no other weights need be there, and no pictures can be made */
 } dl_open_options;
 
 /* DL_USAGE for options that the model's family does not have. */
@@ -276,6 +278,17 @@ DL_API int dl_generate(dl_context *cx, dl_model *model, const dl_options *option
                        const char *const *prompts, size_t prompt_count, dl_picture_fn emit,
                        void *user);
 
+/* The same, asking `skip` (may be NULL) with the same `user`. */
+DL_API int dl_generate_resumed(dl_context *cx, dl_model *model, const dl_options *options,
+                               const char *const *prompts, size_t prompt_count, dl_skip_fn skip,
+                               dl_picture_fn emit, void *user);
+
+/* A text that tells dl_generate's pictures of one prompt and seed from those of another model or of
+ * other options. */
+enum { DL_IDENTITY = 32 };
+DL_API int dl_generate_identity(dl_context *cx, dl_model *model, const dl_options *options,
+                                char out[DL_IDENTITY]);
+
 /* ---- a lens into a folder ------------------------------------------------------------------- */
 
 /* What the program's `lens` does: dl_lens, written to a folder with manifest, contact sheet and
@@ -310,9 +323,13 @@ DL_API int dl_lens_run(dl_context *cx, dl_model *model, const dl_options *option
                        const char *const *prompts, size_t prompt_count, const dl_run *run,
                        dl_run_result *result);
 
-/* Writes a picture as PNG with the text chunks of its making: complete or absent. */
+/* Writes a picture as PNG with the text chunks of its making: complete or absent. `identity` (see
+ * dl_generate_identity; NULL: none) becomes one of them. */
 DL_API int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *options,
                             const char *prompt, const dl_picture *picture, const char *path);
+DL_API int dl_picture_write_as(dl_context *cx, const dl_model *model, const dl_options *options,
+                               const char *identity, const char *prompt,
+                               const dl_picture *picture, const char *path);
 
 /* ---- experiments ---------------------------------------------------------------------------- */
 
@@ -462,8 +479,8 @@ DL_API int dl_plan_picture(dl_context *cx, dl_model *model, const dl_options *op
 /* Chooses how work in this context, until the next call, needs less memory: a picture with these
  * options, in a run over so many prompts, then stays below `limit` bytes resident, at the price of
  * time; pictures stay the same to the bit. limit 0: what costs next to nothing, towards 1.4 GB; this
- * is no promise. DL_FAILED, with the least size in the message, where `limit` is too small, or the
- * machine. plan may be NULL. */
+ * is no promise. Of a model that is open for its text only, what is meant is dl_encode. DL_FAILED, with
+ * the least size in the message, where `limit` is too small, or the machine. plan may be NULL. */
 DL_API int dl_limit_memory(dl_context *cx, dl_model *model, const dl_options *options,
                            size_t prompts, size_t limit, dl_plan *plan);
 

@@ -294,8 +294,8 @@ static void dir_make_makes_all(void **state) {
     scratch_text(s, "file", "x");
     assert_true(file_exists(scratch_path(s, "file")));
     assert_false(file_exists(s->dir));
-    assert_int_equal(dir_make(&s->cx, scratch_path(s, "file/d")), DL_FAILED);
-    assert_contains(s->cx.message, "a file of this name is there");
+    assert_int_equal(dir_make(&s->cx, scratch_path(s, "file/d")), DL_USAGE);
+    assert_contains(s->cx.message, "file: is no folder");
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------- */

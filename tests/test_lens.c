@@ -423,6 +423,39 @@ static void plan_is_told(void **state) {
     close_fixture(&f);
 }
 
+static int never(void *user, const dl_picture *picture) {
+    (void)user, (void)picture;
+    fail();
+    return 1;
+}
+
+/* Whose UNet is not open says so, whatever is asked of it. */
+static void no_pictures_of_text_alone(void **state) {
+    (void)state;
+    const dl_open_options how = {.text_only = 1};
+    const char *prompt = "a dog";
+    dl_context *cx;
+    dl_model *model;
+    dl_options options;
+    dl_plan plan;
+    dl_run_result result;
+    dl_tokens tokens;
+    dl_options_init(&options);
+    assert_int_equal(dl_context_new(&cx), DL_OK);
+    assert_int_equal(dl_model_open_with(cx, "tests/data/tiny-sd1", &how, &model), DL_OK);
+    assert_int_equal(dl_tokenize(cx, model, prompt, 5, &tokens), DL_OK);
+    dl_tokens_free(&tokens);
+    assert_int_equal(dl_lens(cx, model, &options, &prompt, 1, never, NULL), DL_USAGE);
+    assert_int_equal(dl_generate(cx, model, &options, &prompt, 1, never, NULL), DL_USAGE);
+    assert_int_equal(dl_plan_picture(cx, model, &options, &plan), DL_USAGE);
+    assert_int_equal(dl_limit_memory(cx, model, &options, 1, 0, &plan), DL_OK); /* of encoding */
+    assert_true(plan.picture <= 0 && plan.encode > 0);
+    const dl_run run = {.folder = "not-made"};
+    assert_int_equal(dl_lens_run(cx, model, &options, &prompt, 1, &run, &result), DL_USAGE);
+    dl_model_close(model);
+    dl_context_free(cx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sd1_as_diffusers),
@@ -435,6 +468,7 @@ int main(void) {
         cmocka_unit_test(cancelled),
         cmocka_unit_test(options_out_of_range),
         cmocka_unit_test(plan_is_told),
+        cmocka_unit_test(no_pictures_of_text_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -444,7 +444,7 @@ static void folder_cannot_be_made(void **state) {
     free(f.out);
     f.out = path_join(f.folder, "file/inner");
     f.run.folder = f.out;
-    assert_int_equal(go(&f, &made, &found), DL_FAILED);
+    assert_int_equal(go(&f, &made, &found), DL_USAGE);
     free(f.out);
     f.out = path_join(f.folder, "file");
     f.run.folder = f.out;

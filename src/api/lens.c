@@ -27,6 +27,7 @@ int dl_lens_resumed(dl_context *cx, dl_model *model, const dl_options *options,
     struct settings settings;
     if (!emit)
         return fail(cx, DL_USAGE, "dl_lens: emit is NULL; pictures live only while it is called");
+    DL_TRY(model_draws(cx, model));
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK) {
         const struct lens_callbacks callbacks = {
@@ -61,8 +62,26 @@ static dl_options ordinary(const dl_options *options) {
 
 int dl_generate(dl_context *cx, dl_model *model, const dl_options *options,
                 const char *const *prompts, size_t prompt_count, dl_picture_fn emit, void *user) {
+    return dl_generate_resumed(cx, model, options, prompts, prompt_count, NULL, emit, user);
+}
+
+int dl_generate_resumed(dl_context *cx, dl_model *model, const dl_options *options,
+                        const char *const *prompts, size_t prompt_count, dl_skip_fn skip,
+                        dl_picture_fn emit, void *user) {
     const dl_options o = ordinary(options);
-    return dl_lens(cx, model, &o, prompts, prompt_count, emit, user);
+    return dl_lens_resumed(cx, model, &o, prompts, prompt_count, skip, emit, user);
+}
+
+int dl_generate_identity(dl_context *cx, dl_model *model, const dl_options *options,
+                         char out[DL_IDENTITY]) {
+    const dl_options o = ordinary(options);
+    struct settings settings;
+    DL_TRY(model_draws(cx, model));
+    int status = settings_resolve(cx, model, &o, &settings);
+    if (status == DL_OK)
+        status = settings_identity(cx, model, &settings, out);
+    settings_free(&settings);
+    return status;
 }
 
 int dl_lens_run(dl_context *cx, dl_model *model, const dl_options *options,
@@ -73,10 +92,16 @@ int dl_lens_run(dl_context *cx, dl_model *model, const dl_options *options,
 
 int dl_picture_write(dl_context *cx, const dl_model *model, const dl_options *options,
                      const char *prompt, const dl_picture *picture, const char *path) {
+    return dl_picture_write_as(cx, model, options, NULL, prompt, picture, path);
+}
+
+int dl_picture_write_as(dl_context *cx, const dl_model *model, const dl_options *options,
+                        const char *identity, const char *prompt, const dl_picture *picture,
+                        const char *path) {
     struct settings settings;
     int status = settings_resolve(cx, model, options, &settings);
     if (status == DL_OK)
-        status = picture_write(cx, model, &settings, prompt, picture, path);
+        status = picture_write(cx, model, &settings, identity, prompt, picture, path);
     settings_free(&settings);
     return status;
 }
@@ -160,12 +185,15 @@ int dl_encode(dl_context *cx, dl_model *model, const dl_options *options, const 
     if (status == DL_OK && settings.control != DL_CONTROL_RANDOM)
         status = cache_open(cx, model, settings.cache, &cache);
     if (status == DL_OK)
+        status = memory_begin(cx, model);
+    if (status == DL_OK)
         status = encode_prompts(cx, control.model, &prompt, 1, &settings, &cache, NULL, &encodings);
     if (status == DL_OK && encodings.items->cut)
         tell(cx, DL_LOG_WARNING, "prompt: cut to %zu tokens; left out: \"%s\"", model->tokens,
              encodings.items->cut);
     if (status == DL_OK)
         status = fill_encoding(cx, control.model, &settings, &encodings, out);
+    memory_end(cx);
     if (status != DL_OK)
         dl_encoding_free(out);
     encodings_free(&encodings);

@@ -29,6 +29,7 @@ int command_merge(const struct invocation *call);
 /* The model of -m, $DLENS_MODEL, or the bundled one: its path, and itself, closed by the caller. */
 const char *model_path(const struct options *options);
 int open_model(const struct invocation *call, dl_model **model);
+int open_text(const struct invocation *call, dl_model **model); /* its text_only */
 
 /* The seed of resampling, --seed; 0 where none is said. */
 int read_one_seed(const struct invocation *call, uint64_t *seed);

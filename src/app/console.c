@@ -2,6 +2,7 @@
 #include "app/console.h"
 
 #include "base/clock.h"
+#include "out/buffer.h"
 #include "out/progress.h"
 #include "out/term.h"
 
@@ -137,8 +138,8 @@ static void name_picture(char out[64], int layer, uint64_t seed) {
         snprintf(out, 64, "layer %d, seed %" PRIu64, layer, seed);
 }
 
-/* What a line says of the running picture; encoding, of many prompts at once, annotation, which counts
- * pictures as its steps, and conversion, which counts tensors, belong to none. */
+/* What a line says of the running picture; encoding, of many prompts at once, annotation, which
+ * counts pictures as its steps, and conversion, which counts tensors, belong to none. */
 static struct progress_line describe(const dl_progress *g, double elapsed, char detail[64]) {
     struct progress_line line = {
         .stage = g->stage,
@@ -204,4 +205,11 @@ int console_show(dl_context *cx, const dl_picture *picture) {
     fflush(stdout);
     buffer_free(&text);
     return status;
+}
+
+void console_name(const char *name, int width) {
+    struct buffer clean = {0};
+    buffer_utf8(&clean, name);
+    printf("%-*s", width, clean.data ? clean.data : "");
+    buffer_free(&clean);
 }

@@ -35,6 +35,9 @@ int console_progress(void *user, const dl_progress *progress);
 /* Clears the line. */
 void console_progress_end(struct console_progress *p);
 
+/* Prints a name from a model's file, without what a terminal would obey, padded to `width`. */
+void console_name(const char *name, int width);
+
 /* Draws a picture on standard output as the terminal can. */
 int console_show(dl_context *cx, const dl_picture *picture);
 

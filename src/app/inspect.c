@@ -1,8 +1,10 @@
 /* dlens inspect: what a model is, and what a lens on it costs here. */
 #include "app/commands.h"
+#include "app/console.h"
 #include "app/inputs.h"
 
 #include "lens/manifest.h"
+#include "lens/settings.h"
 #include "out/progress.h"
 
 #include <cjson/cJSON.h>
@@ -12,6 +14,10 @@
 /* The cost of a run on this machine. */
 struct estimate {
     dl_plan plan;
+    int width, height; /* of its pictures */
+    int steps;
+    double guidance;
+    const char *sampler;
     double picture_seconds, lens_seconds; /* at the speed of the machine's matrix product */
     double stage_seconds[DL_STAGES_MAX];  /* of a cascade: its part of a picture */
 };
@@ -19,12 +25,30 @@ struct estimate {
 /* Networks reach about this share of the matrix product's speed (bench/README.md). */
 static const double EFFICIENCY = 0.8;
 
+/* The settings of the run, and its pictures for one prompt and seed. */
+static int take_settings(dl_context *cx, const dl_model *model, const dl_options *options,
+                         struct estimate *out, size_t *pictures) {
+    struct settings s = {0};
+    int status = settings_resolve(cx, model, options, &s);
+    out->width = (int)s.width;
+    out->height = (int)s.height;
+    out->steps = (int)s.steps;
+    out->guidance = s.guidance;
+    out->sampler = s.sampler;
+    *pictures = s.layer_count;
+    settings_free(&s);
+    return status;
+}
+
 static int make_estimate(const struct invocation *call, dl_model *model, struct estimate *out) {
     struct inputs inputs = {0};
     dl_model_info info;
     double speed;
+    size_t layers = 0;
     dl_model_describe(model, &info);
     int status = inputs_read(call->cx, model, call->options, &inputs);
+    if (status == DL_OK)
+        status = take_settings(call->cx, model, &inputs.options, out, &layers);
     if (status == DL_OK)
         status = limit_memory(call->cx, model, call->options, &inputs.options, 1, &out->plan);
     if (status == DL_OK)
@@ -37,7 +61,7 @@ static int make_estimate(const struct invocation *call, dl_model *model, struct 
                                      out->plan.stages[i].decode) /
                                     (speed * EFFICIENCY);
         out->lens_seconds =
-            (picture * (info.layers + 1) + 2 * out->plan.encode) / (speed * EFFICIENCY);
+            (picture * (double)layers + 2 * out->plan.encode) / (speed * EFFICIENCY);
     }
     inputs_free(&inputs);
     return status;
@@ -51,7 +75,9 @@ static void print_tensors(const dl_model *model, size_t component) {
         printf("    %-5s [", t.dtype);
         for (size_t d = 0; d < t.ndim; d++)
             printf("%s%zu", d ? "," : "", t.shape[d]);
-        printf("] %s\n", t.name);
+        printf("] ");
+        console_name(t.name, 0);
+        printf("\n");
     }
 }
 
@@ -59,11 +85,15 @@ static void print_components(const dl_model *model, int tensors) {
     dl_component c;
     for (size_t i = 0; dl_model_component(model, i, &c) == DL_OK; i++) {
         if (!c.file) {
-            printf("  %-22s %s\n", c.name, c.class_name);
+            printf("  %-22s ", c.name);
+            console_name(c.class_name, 0);
+            printf("\n");
             continue;
         }
-        printf("  %-22s %-22s %9.2f M parameters, %s, %.1f MB\n", c.name, c.class_name,
-               (double)c.parameters / 1e6, c.dtype ? c.dtype : "-", (double)c.bytes / 1e6);
+        printf("  %-22s ", c.name);
+        console_name(c.class_name, 22);
+        printf(" %9.2f M parameters, %s, %.1f MB\n", (double)c.parameters / 1e6,
+               c.dtype ? c.dtype : "-", (double)c.bytes / 1e6);
         if (tensors)
             print_tensors(model, i);
     }
@@ -98,10 +128,10 @@ static void print_text(const struct invocation *call, const dl_model *model,
     if (m.stages)
         print_stages(model, e);
     else
-        printf("  pictures      %d x %d pixels, latents %d x %d x %d\n", m.width, m.height,
-               m.latent_channels, m.height / m.latent_scale, m.width / m.latent_scale);
+        printf("  pictures      %d x %d pixels, latents %d x %d x %d\n", e->width, e->height,
+               m.latent_channels, e->height / m.latent_scale, e->width / m.latent_scale);
     if (!m.stages)
-        printf("  settings      %s, %d steps, guidance %g\n", m.sampler, m.steps, m.guidance);
+        printf("  settings      %s, %d steps, guidance %g\n", e->sampler, e->steps, e->guidance);
     print_components(model, call->options->tensors);
     printf("  memory        %.0f MB resident, %.0f MB of it weights%s%s\n",
            (double)e->plan.resident / 1e6 + 1, (double)e->plan.weights / 1e6,
@@ -118,7 +148,7 @@ static cJSON *tensors_json(const dl_model *model, size_t component) {
     dl_tensor_info t;
     for (size_t i = 0; dl_model_tensor(model, component, i, &t) == DL_OK; i++) {
         cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "name", t.name);
+        cJSON_AddItemToObject(o, "name", json_text(t.name));
         cJSON_AddStringToObject(o, "dtype", t.dtype);
         cJSON *shape = cJSON_AddArrayToObject(o, "shape");
         for (size_t d = 0; d < t.ndim; d++)
@@ -134,7 +164,7 @@ static cJSON *components_json(const dl_model *model, int tensors) {
     for (size_t i = 0; dl_model_component(model, i, &c) == DL_OK; i++) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "name", c.name);
-        cJSON_AddStringToObject(o, "class", c.class_name);
+        cJSON_AddItemToObject(o, "class", json_text(c.class_name));
         if (c.file) {
             cJSON_AddItemToObject(o, "file", json_text(c.file));
             cJSON_AddNumberToObject(o, "parameters", (double)c.parameters);
@@ -181,13 +211,13 @@ static int print_object(const struct invocation *call, const dl_model *model,
     cJSON_AddNumberToObject(o, "layers", m.layers);
     cJSON_AddNumberToObject(o, "tokens", m.tokens);
     cJSON_AddNumberToObject(o, "hidden_size", m.hidden_size);
-    cJSON_AddNumberToObject(o, "width", m.width);
-    cJSON_AddNumberToObject(o, "height", m.height);
+    cJSON_AddNumberToObject(o, "width", e->width);
+    cJSON_AddNumberToObject(o, "height", e->height);
     cJSON_AddNumberToObject(o, "latent_channels", m.latent_channels);
     cJSON_AddNumberToObject(o, "latent_scale", m.latent_scale);
-    cJSON_AddStringToObject(o, "sampler", m.sampler);
-    cJSON_AddNumberToObject(o, "steps", m.steps);
-    cJSON_AddNumberToObject(o, "guidance", m.guidance);
+    cJSON_AddStringToObject(o, "sampler", e->sampler);
+    cJSON_AddNumberToObject(o, "steps", e->steps);
+    cJSON_AddNumberToObject(o, "guidance", e->guidance);
     if (m.stages)
         cJSON_AddItemToObject(o, "stages", stages_json(model, e));
     cJSON_AddItemToObject(o, "components", components_json(model, call->options->tensors));

@@ -338,7 +338,7 @@ const char *model_path(const struct options *options) {
     return path && path[0] ? path : "emoji-clip";
 }
 
-int open_model(const struct invocation *call, dl_model **model) {
+static int open_with(const struct invocation *call, int text_only, dl_model **model) {
     *model = NULL;
     if (call->options->encoder > 1)
         return fail(call->cx, DL_USAGE, "--encoder %ld: the model has one text encoder",
@@ -348,8 +348,17 @@ int open_model(const struct invocation *call, dl_model **model) {
         .stage2 = call->options->stage2,
         .stage3 = call->options->stage3,
         .clean_caption = call->options->clean_caption,
+        .text_only = text_only,
     };
     return dl_model_open_with(call->cx, model_path(call->options), &how, model);
+}
+
+int open_model(const struct invocation *call, dl_model **model) {
+    return open_with(call, 0, model);
+}
+
+int open_text(const struct invocation *call, dl_model **model) {
+    return open_with(call, 1, model);
 }
 
 int print_json(const struct invocation *call, struct cJSON *json) {

@@ -45,7 +45,7 @@ static const struct option table[] = {
     {INPUT, "parts", 0, KIND_TEXT, "LIST", "the parts whose weights change, joined by commas: text_encoder,unet; the others stay as they are; default all", AT(part_names), CMD_CONVERT, 0, 0},
     {INPUT, "encoder", 0, KIND_WHOLE, "N", "the text encoder to look through, where a model has several; default 1", AT(encoder), CMD_FOLDERS | CMD_ENCODE | CMD_TOKENIZE, 1, 1000},
 
-    {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; 0 is the embeddings, k the output of block k; default all", AT(layers), CMD_LENS, 0, 0},
+    {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; 0 is the embeddings, k the output of block k; default all", AT(layers), CMD_LENS | CMD_INSPECT, 0, 0},
     {LOOK, "layers", 'l', KIND_TEXT, "SPEC", "all, last, a list 0,4,8, a slice start:end:step as in Python, or a mix 0,4:13:4,-1; default 0::4,-1 (of some built-in sets all)", AT(layers), CMD_EXPERIMENT, 0, 0},
     {LOOK, "norm", 0, KIND_TEXT, "NAME", "what a layer's state passes through: final, the encoder's final norm; none; block, the next block's own norm; match, a scaling to the last layer's size; default final", AT(norm), CMD_FOLDERS | CMD_ENCODE, 0, 0},
     {LOOK, "skip-layer", 0, KIND_TEXT, "SPEC", "leave these encoder blocks out (1 is the first), their input passes on; default none", AT(skip_layers), CMD_FOLDERS | CMD_ENCODE, 0, 0},
@@ -61,13 +61,13 @@ static const struct option table[] = {
     {SAMPLING, "seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first; default 1", AT(seed_count), CMD_LISTED, 1, 1000000},
     {SAMPLING, "seed", 's', KIND_TEXT, "N[,N...]", "the seeds; default 0,1,2,3", AT(seed_list), CMD_EXPERIMENT, 0, 0},
     {SAMPLING, "seeds", 0, KIND_WHOLE, "K", "K seeds counted from the first; default 4", AT(seed_count), CMD_EXPERIMENT, 1, 1000000},
-    {SAMPLING, "steps", 0, KIND_WHOLE, "N", "denoising steps; default the model's own, else 50", AT(steps), CMD_PICTURES, 1, 1000},
-    {SAMPLING, "sampler", 0, KIND_TEXT, "NAME", "ddim, dpm++2m, euler, euler-a, lcm or ddpm; default the model's own, else ddim", AT(sampler), CMD_PICTURES, 0, 0},
-    {SAMPLING, "guidance", 0, KIND_NUMBER, "G", "scale of classifier-free guidance, up to 1 none; default the model's own, else 7.5", AT(guidance), CMD_PICTURES, 0, 1000},
+    {SAMPLING, "steps", 0, KIND_WHOLE, "N", "denoising steps; default the model's own, else 50", AT(steps), CMD_PICTURES | CMD_INSPECT, 1, 1000},
+    {SAMPLING, "sampler", 0, KIND_TEXT, "NAME", "ddim, dpm++2m, euler, euler-a, lcm or ddpm; default the model's own, else ddim", AT(sampler), CMD_PICTURES | CMD_INSPECT, 0, 0},
+    {SAMPLING, "guidance", 0, KIND_NUMBER, "G", "scale of classifier-free guidance, up to 1 none; default the model's own, else 7.5", AT(guidance), CMD_PICTURES | CMD_INSPECT, 0, 1000},
     {SAMPLING, "negative", 0, KIND_TEXT, "TEXT", "the negative prompt; it keeps its full encoding at every layer; default empty", AT(negative), CMD_PICTURES, 0, 0},
     {SAMPLING, "size", 0, KIND_TEXT, "WxH", "width and height in pixels; default the model's own", AT(size), CMD_PICTURES | CMD_INSPECT | CMD_BENCH, 0, 0},
     {SAMPLING, "eta", 0, KIND_NUMBER, "X", "noise of ddim's steps: 0 none, 1 as much as ddpm's; default 0", AT(eta), CMD_PICTURES, 0, 1},
-    {SAMPLING, "reuse", 0, KIND_WHOLE, "N", "compute the deep part of the UNet in every Nth step alone and use it again in between (DeepCache): faster, other pictures; default 1, every step", AT(reuse), CMD_PICTURES, 1, 1000},
+    {SAMPLING, "reuse", 0, KIND_WHOLE, "N", "compute the deep part of the UNet in every Nth step alone and use it again in between (DeepCache): faster, other pictures; default 1, every step", AT(reuse), CMD_PICTURES | CMD_INSPECT, 1, 1000},
     {SAMPLING, "noise", 0, KIND_PATH, "FILE", "start from the tensor `noise`, [1,C,H,W] in f32, of this safetensors file; default drawn from the seed", AT(noise), CMD_PICTURES, 0, 0},
 
     {CASCADE, "stages", 0, KIND_WHOLE, "N", "how many stages; default all that are found", AT(stages), CMD_MODEL, 1, DL_STAGES_MAX},
@@ -103,10 +103,10 @@ static const struct option table[] = {
 
     {RUNNING, "threads", 'j', KIND_WHOLE, "N", "threads; default all cores; pictures do not depend on it", AT(threads), CMD_ALL | APART, 1, 1024},
     {RUNNING, "shard", 0, KIND_TEXT, "I/N", "make the I-th (from 1) of N equal parts of the pictures, the same on any machine; dlens merge puts the parts together", AT(shard), CMD_EXPERIMENT | APART, 0, 0},
-    {RUNNING, "precision", 0, KIND_TEXT, "f32|fast", "f32: as the reference; fast: the fastest kernels whose error the README states; default f32", AT(precision), CMD_PICTURES | CMD_ENCODE | CMD_BENCH, 0, 0},
+    {RUNNING, "precision", 0, KIND_TEXT, "f32|fast", "f32: as the reference; fast: the fastest kernels whose error the README states; default f32", AT(precision), CMD_PICTURES | CMD_ENCODE | CMD_INSPECT | CMD_BENCH, 0, 0},
     {RUNNING, "cache", 0, KIND_PATH, "DIR", "keep encodings in this folder and take those that are there: a large text encoder then runs once for a prompt; default none", AT(cache), CMD_PICTURES | CMD_ENCODE | APART, 0, 0},
     {RUNNING, "activations", 0, KIND_TEXT, "f32|f16", "f16: what is held between layers (skip connections, the decoder's pictures) takes half the memory, rounded to 11 bits; default f32", AT(activations), CMD_PICTURES | CMD_INSPECT | CMD_BENCH, 0, 0},
-    {RUNNING, "max-memory", 0, KIND_TEXT, "SIZE", "stay below so much resident memory (300M, 2G), at the price of time, or say what is needed; default about 1.4 GB where that costs little", AT(max_memory), CMD_PICTURES | CMD_INSPECT | APART, 0, 0},
+    {RUNNING, "max-memory", 0, KIND_TEXT, "SIZE", "stay below so much resident memory (300M, 2G), at the price of time, or say what is needed; default about 1.4 GB where that costs little", AT(max_memory), CMD_PICTURES | CMD_ENCODE | CMD_INSPECT | APART, 0, 0},
     {RUNNING, "parts", 0, KIND_FLAG, NULL, "time the parts alone, not each operation that they are made of", AT(parts), CMD_BENCH, 0, 0},
     {RUNNING, "repeats", 0, KIND_WHOLE, "N", "how often each part is timed, after a first run that is not; default 3", AT(repeats), CMD_BENCH, 1, 1000},
     {RUNNING, "progress", 0, KIND_TEXT, "auto|on|off", "a progress line on standard error; default auto: on a terminal", AT(progress), CMD_PICTURES | CMD_CONVERT | APART, 0, 0},
@@ -198,7 +198,7 @@ static int set_value(dl_context *cx, const struct option *o, const char *text,
         number = strtod(text, &end);
         *(double *)(void *)field = number;
     }
-    if (end == text || *end || errno || !(number >= o->min && number <= o->max))
+    if (end == text || *end || errno || strpbrk(text, " \t\r\nxX") || !(number >= o->min && number <= o->max))
         return fail(cx, DL_USAGE, "--%s %s: must be a %snumber from %.0f to %.0f", o->name, text,
                     o->kind == KIND_WHOLE ? "whole " : "", o->min, o->max);
     return DL_OK;

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "lens/run.h"
+#include "out/png.h"
 #include "store/store.h"
 
 #include <cjson/cJSON.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* What both commands read first. */
 struct session {
@@ -133,7 +135,11 @@ int command_lens(const struct invocation *call) {
 
 struct generation {
     struct session *session;
-    bool one;     /* output is a file */
+    bool one; /* output is a file */
+    /* of a folder: pictures that need not be made again */
+    char identity[DL_IDENTITY];
+    bool *there; /* (prompts,seeds); NULL: all are made */
+    size_t seeds, found;
     cJSON *files; /* array */
     /* --latents: all final latents until the end */
     struct tensor *latents; /* (latents_count) */
@@ -142,15 +148,14 @@ struct generation {
 };
 
 /* The file of one picture: the output itself, or P-SLUG-seed-S.png inside it. */
-static int picture_path(const struct generation *g, const dl_picture *picture, char **path) {
+static int picture_path(const struct generation *g, size_t index, uint64_t of, char **path) {
     const struct options *o = g->session->call->options;
     char name[128], prompt[48];
     if (g->one) {
         *path = strdup(o->output ? o->output : "out.png");
     } else {
-        slug(prompt, g->session->prompts.texts[picture->prompt]);
-        snprintf(name, sizeof name, "%zu-%s-seed-%" PRIu64 ".png", picture->prompt, prompt,
-                 picture->seed);
+        slug(prompt, g->session->prompts.texts[index]);
+        snprintf(name, sizeof name, "%zu-%s-seed-%" PRIu64 ".png", index, prompt, of);
         *path = path_join(o->output ? o->output : "out", name);
     }
     return *path ? DL_OK : fail_memory(g->session->call->cx, "file name", sizeof name);
@@ -179,30 +184,84 @@ static int keep_latents(struct generation *g, const dl_picture *picture) {
     return DL_OK;
 }
 
-static int report_file(struct generation *g, const dl_picture *picture, const char *path) {
+/* seconds < 0: it was there. */
+static int report_file(struct generation *g, size_t prompt, uint64_t seed, double seconds,
+                       const char *path) {
     struct session *s = g->session;
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "prompt", (double)picture->prompt);
-    cJSON_AddItemToObject(o, "seed", json_u64(picture->seed));
+    cJSON_AddNumberToObject(o, "prompt", (double)prompt);
+    cJSON_AddItemToObject(o, "seed", json_u64(seed));
     cJSON_AddItemToObject(o, "file", json_text(path));
-    cJSON_AddNumberToObject(o, "seconds", picture->seconds);
+    cJSON_AddItemToObject(o, "seconds",
+                          seconds < 0 ? cJSON_CreateNull() : cJSON_CreateNumber(seconds));
     cJSON_AddItemToArray(g->files, o);
     console_progress_end(&s->progress);
     return s->call->options->json ? DL_OK : print_path(s->call->cx, path);
+}
+
+static bool has_text(dl_context *cx, const char *path, const char *key, const char *wanted) {
+    char *value = NULL;
+    const bool same = png_read_text(cx, path, DL_FAILED, key, &value) == DL_OK && value &&
+                      strcmp(value, wanted) == 0;
+    free(value);
+    return same;
+}
+
+/* Whether the folder holds the picture that this very call would make. */
+static bool find_picture(struct generation *g, size_t prompt, uint64_t seed) {
+    dl_context *cx = g->session->call->cx;
+    struct image image = {0};
+    char *path = NULL;
+    const bool there = picture_path(g, prompt, seed, &path) == DL_OK && file_exists(path) &&
+                       has_text(cx, path, "identity", g->identity) &&
+                       has_text(cx, path, "prompt", g->session->prompts.texts[prompt]) &&
+                       png_read(cx, path, DL_FAILED, &image) == DL_OK &&
+                       report_file(g, prompt, seed, -1, path) == DL_OK;
+    image_free(&image);
+    free(path);
+    return there;
+}
+
+static uint64_t seed_at(const struct generation *g, size_t index) {
+    const dl_options *o = &g->session->inputs.options;
+    return o->seeds ? o->seeds[index] : 0;
+}
+
+/* Looks for pictures that an interrupted call has made. */
+static int find_pictures(struct generation *g) {
+    struct session *s = g->session;
+    const size_t count = s->prompts.count * g->seeds;
+    DL_TRY(allocate(s->call->cx, "pictures", count, sizeof *g->there, (void **)&g->there));
+    DL_TRY(dl_generate_identity(s->call->cx, s->model, &s->inputs.options, g->identity));
+    for (size_t i = 0; i < count; i++) {
+        g->there[i] = find_picture(g, i / g->seeds, seed_at(g, i % g->seeds));
+        g->found += g->there[i];
+    }
+    return DL_OK;
+}
+
+static int is_there(void *user, size_t prompt, int layer, uint64_t seed) {
+    const struct generation *g = user;
+    size_t i = 0;
+    (void)layer;
+    while (g->there && seed_at(g, i) != seed)
+        i++;
+    return g->there && g->there[prompt * g->seeds + i];
 }
 
 static int save(void *user, const dl_picture *picture) {
     struct generation *g = user;
     struct session *s = g->session;
     char *path = NULL;
-    int status = picture_path(g, picture, &path);
+    int status = picture_path(g, picture->prompt, picture->seed, &path);
     if (status == DL_OK)
-        status = dl_picture_write(s->call->cx, s->model, &s->inputs.options,
-                                  s->prompts.texts[picture->prompt], picture, path);
+        status = dl_picture_write_as(s->call->cx, s->model, &s->inputs.options,
+                                     g->there ? g->identity : NULL,
+                                     s->prompts.texts[picture->prompt], picture, path);
     if (status == DL_OK)
         status = keep_latents(g, picture);
     if (status == DL_OK)
-        status = report_file(g, picture, path);
+        status = report_file(g, picture->prompt, picture->seed, picture->seconds, path);
     if (status == DL_OK)
         show(s, picture);
     free(path);
@@ -213,15 +272,20 @@ static int generation_begin(struct generation *g) {
     struct session *s = g->session;
     dl_context *cx = s->call->cx;
     const struct options *o = s->call->options;
-    const size_t count = s->prompts.count * s->inputs.options.seed_count;
+    g->seeds = s->inputs.options.seed_count;
+    const size_t count = s->prompts.count * g->seeds;
     g->files = cJSON_CreateArray();
     g->one = count == 1;
-    if (g->one)
+    if (g->one) {
+        const char *ending = strrchr(path_name(o->output ? o->output : "out.png"), '.');
+        if (ending && (strcasecmp(ending, ".jpg") == 0 || strcasecmp(ending, ".jpeg") == 0 ||
+                       strcasecmp(ending, ".webp") == 0))
+            tell(cx, DL_LOG_WARNING, "--output %s: a PNG is written, whatever the name", o->output);
         DL_TRY(prepare_output(cx, o->output ? o->output : "out.png"));
-    else
+    } else
         DL_TRY(dir_make(cx, o->output ? o->output : "out"));
     if (!o->latents)
-        return DL_OK;
+        return g->one ? DL_OK : find_pictures(g);
     s->inputs.options.keep_latents = 1;
     if (g->one && strcmp(o->latents, o->output ? o->output : "out.png") == 0)
         return fail(cx, DL_USAGE, "--latents %s: is the picture's file", o->latents);
@@ -245,7 +309,9 @@ static int generation_finish(struct generation *g, int status) {
         g->files = NULL;
         finished = print_json(call, json);
     }
-    return status == DL_CANCELLED ? fail(call->cx, status, "interrupted") : finished;
+    return status == DL_CANCELLED ? fail(call->cx, status, "interrupted%s",
+                                         g->there ? "; the same command makes the rest" : "")
+                                  : finished;
 }
 
 static void generation_free(struct generation *g) {
@@ -253,6 +319,7 @@ static void generation_free(struct generation *g) {
         free((void *)(uintptr_t)g->latents[i].data);
     free(g->latents);
     free(g->names);
+    free(g->there);
     cJSON_Delete(g->files);
 }
 
@@ -263,9 +330,12 @@ int command_generate(const struct invocation *call) {
     if (status == DL_OK)
         status = generation_begin(&g);
     if (status == DL_OK) {
-        status = dl_generate(call->cx, s.model, &s.inputs.options,
-                             (const char *const *)s.prompts.texts, s.prompts.count, save, &g);
+        status = dl_generate_resumed(call->cx, s.model, &s.inputs.options,
+                                     (const char *const *)s.prompts.texts, s.prompts.count,
+                                     is_there, save, &g);
         console_progress_end(&s.progress);
+        if (g.found && !call->options->json && !call->options->quiet)
+            fprintf(stderr, "dlens: %zu of the pictures were there\n", g.found);
         status = generation_finish(&g, status);
     }
     generation_free(&g);

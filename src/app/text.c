@@ -1,5 +1,6 @@
 /* dlens encode, dlens tokenize. */
 #include "app/commands.h"
+#include "app/console.h"
 #include "app/inputs.h"
 
 #include "lens/manifest.h"
@@ -52,9 +53,11 @@ int command_encode(const struct invocation *call) {
         return fail(call->cx, DL_USAGE, "--%s: goes with --units",
                     call->options->top ? "top" : "prompts");
     DL_TRY(one_text(call, "PROMPT", &prompt));
-    int status = open_model(call, &model);
+    int status = open_text(call, &model);
     if (status == DL_OK)
         status = inputs_read(call->cx, model, call->options, &inputs);
+    if (status == DL_OK)
+        status = limit_memory(call->cx, model, call->options, &inputs.options, 1, NULL);
     if (status == DL_OK)
         status = encode_text(call, model, &inputs.options, prompt);
     inputs_free(&inputs);
@@ -73,15 +76,18 @@ static cJSON *ids_json(const int32_t *ids, size_t count) {
 
 static int print_tokens(const struct invocation *call, const dl_tokens *tokens) {
     if (!call->options->json) {
-        for (size_t i = 0; i < tokens->count; i++)
-            printf("%8d  %s\n", tokens->ids[i], tokens->pieces[i]);
+        for (size_t i = 0; i < tokens->count; i++) {
+            printf("%8d  ", tokens->ids[i]);
+            console_name(tokens->pieces[i], 0);
+            printf("\n");
+        }
         return DL_OK;
     }
     cJSON *json = cJSON_CreateObject();
     cJSON_AddItemToObject(json, "ids", ids_json(tokens->ids, tokens->count));
     cJSON *pieces = cJSON_AddArrayToObject(json, "pieces");
     for (size_t i = 0; i < tokens->count; i++)
-        cJSON_AddItemToArray(pieces, cJSON_CreateString(tokens->pieces[i]));
+        cJSON_AddItemToArray(pieces, json_text(tokens->pieces[i]));
     cJSON_AddItemToObject(json, "padded", ids_json(tokens->padded, tokens->padded_count));
     return print_json(call, json);
 }
@@ -91,7 +97,7 @@ int command_tokenize(const struct invocation *call) {
     dl_model *model = NULL;
     dl_tokens tokens = {0};
     DL_TRY(one_text(call, "TEXT", &text));
-    int status = open_model(call, &model);
+    int status = open_text(call, &model);
     if (status == DL_OK)
         status = dl_tokenize(call->cx, model, text, strlen(text), &tokens);
     if (status == DL_OK && tokens.cut)

@@ -136,7 +136,7 @@ int encode_units(const struct invocation *call) {
     cJSON *json = NULL;
     int status = prompts_read(call->cx, call->options, &t.prompts);
     if (status == DL_OK)
-        status = open_model(call, &t.model);
+        status = open_text(call, &t.model);
     if (status == DL_OK)
         status = inputs_read(call->cx, t.model, call->options, &inputs);
     if (status == DL_OK)

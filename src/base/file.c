@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -267,8 +268,10 @@ int dir_make(dl_context *cx, const char *path) {
         part[i] = '\0';
         int error = mkdir(part, 0777) != 0 ? errno : 0;
         if (error && !dir_exists(part))
-            status = fail(cx, DL_FAILED, "%s: cannot make the folder: %s", part,
-                          error == EEXIST ? "a file of this name is there" : strerror(error));
+            status =
+                error == EEXIST || error == ENOTDIR
+                    ? fail(cx, DL_USAGE, "%s: is no folder; choose another path", part)
+                    : fail(cx, DL_FAILED, "%s: cannot make the folder: %s", part, strerror(error));
         part[i] = path[i];
     }
     free(memory);
@@ -286,4 +289,19 @@ int dir_make_above(dl_context *cx, const char *path) {
     int status = dir_make(cx, dir);
     free(dir);
     return status;
+}
+
+bool path_same(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+bool dir_lock(const char *path, int *lock) {
+    *lock = open(path, O_RDONLY | O_CLOEXEC);
+    if (*lock < 0 || flock(*lock, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    const bool taken = errno == EWOULDBLOCK;
+    close(*lock);
+    *lock = -1;
+    return !taken;
 }

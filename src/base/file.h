@@ -44,8 +44,16 @@ int file_prepare(dl_context *cx, const char *path);
 bool file_is_temporary(const char *name);
 void file_sweep(const char *dir);
 
-/* Makes a folder, or the folder of a file, and the missing ones above it. */
+/* Makes a folder, or the folder of a file, and the missing ones above it. DL_USAGE where something
+ * else is in the way, else DL_FAILED. */
 int dir_make(dl_context *cx, const char *path);
 int dir_make_above(dl_context *cx, const char *path);
+
+/* Whether two paths lead to the same folder or file, which is there. */
+bool path_same(const char *a, const char *b);
+
+/* Keeps other processes that ask from a folder until *lock is closed; false where one has it. *lock
+ * is -1 on file systems without locks. */
+bool dir_lock(const char *path, int *lock);
 
 #endif

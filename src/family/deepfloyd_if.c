@@ -200,6 +200,11 @@ static int if_open(dl_context *cx, dl_model *model, struct config *index,
     struct cascade *cascade;
     if (how->stages < 0 || how->stages > STAGES_MAX)
         return fail(cx, DL_USAGE, "--stages %d: must be 1 to %d", how->stages, STAGES_MAX);
+    model->tokens = TOKENS;
+    model->mask_padding = true;
+    model->clean_caption = how->clean_caption != 0;
+    if (how->text_only)
+        return DL_OK;
     DL_TRY(allocate(cx, "model", 1, sizeof *cascade, &model->parts));
     cascade = model->parts;
     DL_TRY(add_stage(cx, model, STAGE_TEXT, model->path, index));
@@ -214,11 +219,8 @@ static int if_open(dl_context *cx, dl_model *model, struct config *index,
     model->steps = first->steps;
     model->guidance = first->guidance;
     model->sampler = first->sampler;
-    model->tokens = TOKENS;
     for (size_t i = 0; i < cascade->count; i++)
         model->reads_prompt |= cascade->stages[i].encoder != NULL;
-    model->mask_padding = true;
-    model->clean_caption = how->clean_caption != 0;
     return DL_OK;
 }
 

@@ -120,7 +120,7 @@ struct dl_model {
     bool clean_caption; /* prompts go through DeepFloyd's caption cleaning */
     struct component components[COMPONENTS_MAX];
     size_t component_count;
-    void *parts; /* the family's */
+    void *parts; /* the family's; NULL: the text alone is open, and settings are defaults */
     /* the model's own settings */
     size_t width, height, latent_channels, latent_scale;
     size_t noise_channels,
@@ -157,6 +157,9 @@ int model_locate(dl_context *cx, const char *path, char **out);
 /* how may be NULL: all defaults. */
 int model_open(dl_context *cx, const char *path, const dl_open_options *how, dl_model **out);
 void model_close(dl_model *model);
+
+/* DL_USAGE for a model of which only the text is open. */
+int model_draws(dl_context *cx, const dl_model *model);
 
 /* Tokenizes a prompt as the family takes it, at most model->tokens ids. See tokenize. */
 int model_tokenize(dl_context *cx, const dl_model *model, const char *text, size_t length,

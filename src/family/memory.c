@@ -20,6 +20,13 @@ void memory_end(dl_context *cx) {
     pages_forget(cx);
 }
 
+void memory_leave(dl_context *cx, const dl_model *model) {
+    arena_free(cx);
+    for (size_t i = 0; i < model->component_count; i++)
+        if (model->components[i].store)
+            store_drop_pages(model->components[i].store);
+}
+
 /* ---- plans ----------------------------------------------------------------------------------- */
 
 /* The picture as PNG, stacks of threads, small buffers. */
@@ -51,10 +58,7 @@ size_t memory_prompts(const dl_context *cx, const dl_model *model) {
 
 /* Resident memory of the process with the model open, but without pages of weights. */
 static size_t process_memory(dl_context *cx, const dl_model *model) {
-    arena_free(cx);
-    for (size_t i = 0; i < model->component_count; i++)
-        if (model->components[i].store)
-            store_drop_pages(model->components[i].store);
+    memory_leave(cx, model);
     return resident_memory();
 }
 
@@ -93,7 +97,8 @@ static int plan_phases(dl_context *cx, const dl_model *model, const struct sampl
     const size_t group = memory_prompts(cx, model), held = held_memory(cx, model, r, prompts);
     memset(plan, 0, sizeof *plan);
     note_encoder(cx, model, (prompts < group ? prompts : group) + 1, plan);
-    DL_TRY(model->family->plan(cx, model, r, plan));
+    if (model->parts) /* else its text alone is open */
+        DL_TRY(model->family->plan(cx, model, r, plan));
     plan->bytes += held;
     plan->resident += held;
     return DL_OK;
@@ -101,6 +106,7 @@ static int plan_phases(dl_context *cx, const dl_model *model, const struct sampl
 
 int memory_plan(dl_context *cx, const dl_model *model, const struct sample_request *request,
                 size_t prompts, dl_plan *plan) {
+    DL_TRY(model_draws(cx, model));
     const size_t process = process_memory(cx, model);
     int status = memory_begin(cx, model);
     if (status == DL_OK)
@@ -208,16 +214,18 @@ static int choose(dl_context *cx, const dl_model *model, const struct sample_req
 }
 
 /* Tells the plan; refuses it where it is too large. */
-static int judge_plan(dl_context *cx, size_t limit, size_t machine, const dl_plan *plan) {
+static int judge_plan(dl_context *cx, const dl_model *model, size_t limit, size_t machine,
+                      const dl_plan *plan) {
     tell(cx, DL_LOG_NOTE, "memory: up to %zu MB resident, %zu MB of it weights%s%s",
          plan->resident / 1000000 + 1, plan->weights / 1000000, plan->measures[0] ? "; " : "",
          plan->measures);
     if (limit && plan->resident > limit)
         return fail(cx, DL_FAILED,
                     "--max-memory: this run needs at least %zu MB of resident memory; %zu MB are "
-                    "allowed; a smaller --size needs less%s",
+                    "allowed%s%s",
                     plan->resident / 1000000 + 1, limit / 1000000,
-                    cx->hold_f16 ? "" : ", --activations f16 too");
+                    model->parts ? "; a smaller --size needs less" : "",
+                    model->parts && !cx->hold_f16 ? ", --activations f16 too" : "");
     if (plan->resident - plan->weights > machine)
         return fail(cx, DL_FAILED,
                     "memory: this run needs %zu MB beside the weights' file pages, more than this "
@@ -235,7 +243,7 @@ int memory_choose(dl_context *cx, const dl_model *model, const struct sample_req
         status = choose(cx, model, request, prompts, process, limit, plan);
     memory_end(cx);
     DL_TRY(status);
-    status = judge_plan(cx, limit, machine, plan);
+    status = judge_plan(cx, model, limit, machine, plan);
     if (status != DL_OK)
         forget_measures(cx, 0);
     return status;

@@ -16,6 +16,9 @@
 int memory_begin(dl_context *cx, const dl_model *model);
 void memory_end(dl_context *cx);
 
+/* Gives back what work with the model has left in memory: the arena and pages of weights. */
+void memory_leave(dl_context *cx, const dl_model *model);
+
 /* Adds a phase to a plan: the arena that it needs and the weights seen in the pass last planned. */
 void memory_note(dl_context *cx, dl_plan *plan, size_t arena);
 

@@ -126,6 +126,9 @@ static int open_parts(dl_context *cx, dl_model *model, struct config *index,
                     "DeepFloyd's IFPipeline",
                     index->path, pipeline);
     DL_TRY(open_text(cx, model, index));
+    model->sampler = "ddim";
+    model->steps = 50;
+    model->guidance = 7.5;
     DL_TRY(model->family->open(cx, model, index, how));
     DL_TRY(check_tokens(cx, model));
     if (model->noise_scale)
@@ -156,6 +159,12 @@ int model_open(dl_context *cx, const char *path, const dl_open_options *how, dl_
     }
     *out = model;
     return DL_OK;
+}
+
+int model_draws(dl_context *cx, const dl_model *model) {
+    return model->parts ? DL_OK
+                        : fail(cx, DL_USAGE, "%s: is open for its text alone; it makes no pictures",
+                               model->path);
 }
 
 void model_close(dl_model *model) {

@@ -138,6 +138,8 @@ static int sd_open(dl_context *cx, dl_model *model, struct config *index,
                     how->clean_caption ? "--clean-caption" : "--stages (--stage2, --stage3)",
                     config_string(index, "_class_name", "pipeline"));
     DL_TRY(open_mask(cx, model));
+    if (how->text_only)
+        return DL_OK;
     DL_TRY(allocate(cx, "model", 1, sizeof *parts, &model->parts));
     parts = model->parts;
     DL_TRY(open_unet(cx, model, index, parts));

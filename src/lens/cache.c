@@ -2,6 +2,7 @@
 #include "lens/cache.h"
 
 #include "base/file.h"
+#include "family/identity.h"
 #include "kernels/kernels.h"
 #include "store/store.h"
 
@@ -24,49 +25,17 @@ static uint64_t hash_number(uint64_t h, uint64_t number) {
     return hash(h, &number, sizeof number);
 }
 
-/* Two samples of each tensor: another training changes them all. */
-static uint64_t hash_tensor(uint64_t h, const struct tensor *t) {
-    enum { SAMPLE = 64 };
-    const size_t bytes = tensor_count(t) * dtype_size(t->dtype);
-    const size_t n = bytes < SAMPLE ? bytes : SAMPLE;
-    h = hash(h, t->name, strlen(t->name) + 1);
-    h = hash_number(h, t->dtype);
-    for (size_t d = 0; d < t->ndim; d++)
-        h = hash_number(h, t->shape[d]);
-    h = hash(h, t->data, n);
-    return hash(h, (const unsigned char *)t->data + (bytes - n) / 2, n);
-}
-
-static int hash_config(dl_context *cx, const dl_model *model, uint64_t *h) {
-    enum { CONFIG_MAX = 1 << 24 };
-    char *path = path_join(model->path, "text_encoder/config.json"), *text = NULL;
-    size_t size;
-    int status = path ? file_read(cx, DL_MODEL, path, CONFIG_MAX, &text, &size)
-                      : fail_memory(cx, "cache", 0);
-    if (status == DL_OK)
-        *h = hash(*h, text, size);
-    free(text);
-    free(path);
-    return status;
-}
-
-static uint64_t hash_weights(uint64_t h, const struct store *store) {
-    for (size_t i = 0; i < store_count(store); i++)
-        h = hash_tensor(h, store_at(store, i));
-    store_drop_pages(store);
-    return h;
-}
-
 int cache_open(dl_context *cx, const dl_model *model, const char *dir, struct cache *out) {
+    static const char *const encoder[] = {"text_encoder", NULL};
     *out = (struct cache){.dir = dir};
     if (!dir)
         return DL_OK;
     if (!dir[0])
         return fail(cx, DL_USAGE, "--cache: the folder has no name");
-    out->encoder = UINT64_C(0xcbf29ce484222325);
-    DL_TRY(hash_config(cx, model, &out->encoder));
-    out->encoder = hash_weights(out->encoder, text_encoder_store(model->encoder));
-    if (cx->fast) /* other bits */
+    DL_TRY(model_identity(cx, model, encoder, &out->encoder));
+    /* other kernels, other bits */
+    out->encoder = hash(out->encoder, cx->kernels->name, strlen(cx->kernels->name));
+    if (cx->fast)
         out->encoder = hash(out->encoder, cx->fast->name, strlen(cx->fast->name));
     return dir_make(cx, dir);
 }
@@ -92,9 +61,12 @@ static bool same_ids(const struct store *store, const int32_t *ids, size_t T) {
     const struct tensor *t = store_find(store, "ids");
     if (!t || t->dtype != DTYPE_I64 || tensor_count(t) != T)
         return false;
-    for (size_t i = 0; i < T; i++)
-        if (((const int64_t *)t->data)[i] != ids[i])
+    for (size_t i = 0; i < T; i++) {
+        int64_t id; /* a file made by others may not be aligned */
+        memcpy(&id, (const char *)t->data + i * sizeof id, sizeof id);
+        if (id != ids[i])
             return false;
+    }
     return true;
 }
 

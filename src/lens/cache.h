@@ -1,8 +1,8 @@
 /* Encodings kept on the disk from run to run, so that a large encoder runs once for a prompt.
  *
  * A file DIR/KEY.safetensors for each: hidden.K [1,T,D] f32 for every layer, raw, and ids [1,T].
- * The key is made of the encoder's config and weights (their names, types, shapes and a sample of
- * their values), the prompt's ids and the blocks left out; a file is taken only if the ids in it
+ * The key is made of the encoder's identity (family/identity.h), the kernels in use, the prompt's
+ * ids and the blocks left out; a file is taken only if the ids in it
  * are the prompt's. A file that is damaged or another's is made anew.
  *
  * L blocks of the encoder   T tokens   D width of the states */

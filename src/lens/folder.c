@@ -7,6 +7,7 @@
 #include "lens/beside.h"
 #include "lens/explain.h"
 #include "out/png.h"
+#include "store/store.h"
 
 #include <cjson/cJSON.h>
 #include <dirent.h>
@@ -45,16 +46,12 @@ static bool find_difference(const char *part, const cJSON *there, const cJSON *n
     return true;
 }
 
-/* A model is the same by its weights, wherever it lies: the old path gives way to the new one. */
+/* A model is the same by "weights", wherever it lies: the old path gives way to the new one. */
 static void unify_model_path(cJSON *there, const cJSON *now) {
     const cJSON *path = cJSON_GetObjectItemCaseSensitive(now, "path");
-    const cJSON *weights = cJSON_GetObjectItemCaseSensitive(now, "weights");
-    if (!cJSON_Compare(weights, cJSON_GetObjectItemCaseSensitive(there, "weights"), true) ||
-        cJSON_Compare(path, cJSON_GetObjectItemCaseSensitive(there, "path"), true))
-        return;
     cJSON *copy = cJSON_Duplicate(path, true);
-    if (copy)
-        cJSON_ReplaceItemInObjectCaseSensitive(there, "path", copy);
+    if (copy && !cJSON_ReplaceItemInObjectCaseSensitive(there, "path", copy))
+        cJSON_Delete(copy);
 }
 
 /* Printed and parsed again, so that both sides of a comparison have passed through the same text.
@@ -193,9 +190,22 @@ static bool is_ours(const struct grid *grid, const char *name, const char *laten
     return false;
 }
 
+/* Final latents of some run, as --latents writes them. */
+static bool holds_latents(dl_context *cx, const char *folder, const char *name) {
+    struct store *store = NULL;
+    char *path = path_join(folder, name);
+    const bool is_file = path && file_exists(path) && store_open_file(cx, path, &store) == DL_OK;
+    const bool latents = is_file && store_metadata(store, "run");
+    if (is_file)
+        store_close(store);
+    free(path);
+    return latents;
+}
+
 /* Counts the entries; the first foreign one goes to `what`. */
-static size_t count_entries(const char *folder, const struct grid *grid, const char *latents_file,
-                            const char *const *own_files, bool *foreign, char what[256]) {
+static size_t count_entries(dl_context *cx, const char *folder, const struct grid *grid,
+                            const char *latents_file, const char *const *own_files, bool *foreign,
+                            char what[256]) {
     size_t count = 0;
     DIR *dir = opendir(folder);
     *foreign = false;
@@ -203,7 +213,8 @@ static size_t count_entries(const char *folder, const struct grid *grid, const c
         if (e->d_name[0] == '.' || file_is_temporary(e->d_name))
             continue;
         count++;
-        if (!*foreign && !is_ours(grid, e->d_name, latents_file, own_files)) {
+        if (!*foreign && !is_ours(grid, e->d_name, latents_file, own_files) &&
+            !holds_latents(cx, folder, e->d_name)) {
             *foreign = true;
             snprintf(what, 256, "%.250s", e->d_name);
         }
@@ -241,7 +252,7 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
     *state = FOLDER_FREE;
     if (file_exists(folder))
         return fail(cx, DL_USAGE, "%s: is a file, not a folder", folder);
-    const size_t entries = count_entries(folder, grid, latents_file, own_files, &foreign, what);
+    const size_t entries = count_entries(cx, folder, grid, latents_file, own_files, &foreign, what);
     if (!entries)
         return DL_OK;
     char *path = path_join(folder, "manifest.json");
@@ -251,14 +262,13 @@ int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manif
         snprintf(what, 256, "pictures without a manifest.json");
     else if (path && file_exists(path))
         status = compare_manifest(cx, path, manifest, state, &there, what);
-    if (*state == FOLDER_SAME && foreign)
-        *state = FOLDER_FOREIGN;
     if (status == DL_OK && *state == FOLDER_SAME) {
         status =
             folder_take_times(cx, grid, folder, cJSON_GetObjectItemCaseSensitive(there, "images"));
         distance_take(grid, cJSON_GetObjectItemCaseSensitive(there, "conditioning"));
         sweep(grid, folder);
         folder_take_files(cx, grid, folder);
+        *state = foreign ? FOLDER_SAME_AND_FOREIGN : FOLDER_SAME;
     }
     cJSON_Delete(there);
     free(path);

@@ -19,6 +19,8 @@
 #include "lens/explain.h"
 #include "lens/twins.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,8 +212,22 @@ static int make(struct run *run, struct making *all, size_t count, struct sample
     return explain_picture(explainer, all->view.seed, run_layer(run->settings, all->at.l));
 }
 
+/* Numbers that are none come of damaged weights; the picture of them looks like any blank one. */
+static void check_numbers(const struct run *run, const struct sample *sample) {
+    const size_t count = sample->channels * sample->h * sample->w;
+    size_t i = 0;
+    while (i < count && isfinite(sample->latents[i]))
+        i++;
+    if (i < count)
+        tell(run->cx, DL_LOG_WARNING,
+             "layer %d, seed %" PRIu64 ": the denoiser's result holds NaN or infinity; are the "
+             "weights damaged?",
+             run->progress.layer, run->progress.seed);
+}
+
 static int emit(struct run *run, const struct sample *sample, double seconds) {
     const struct settings *s = run->settings;
+    check_numbers(run, sample);
     const dl_picture picture = {
         .prompt = run->progress.prompt,
         .layer = run->progress.layer,
@@ -451,7 +467,7 @@ int lens(dl_context *cx, const dl_model *model, const struct settings *settings,
     if (status == DL_OK)
         status = lens_groups(&run, prompts, prompt_count, &g);
     memory_end(cx);
-    arena_free(cx); /* what comes now, such as reports, has other needs */
+    memory_leave(cx, model); /* what comes now, such as reports, has other needs */
     control_close(&run.control);
     first_prediction_free(&run.shared);
     free(run.positive);

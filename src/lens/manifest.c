@@ -2,10 +2,10 @@
 #include "lens/manifest.h"
 
 #include "base/file.h"
+#include "family/identity.h"
 #include "lens/controls.h"
 #include "out/buffer.h"
 #include "out/png.h"
-#include "store/store.h"
 #include "text/unicode.h"
 
 #include <cjson/cJSON.h>
@@ -16,7 +16,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { PICTURES_MAX = 100000 };
+enum { PICTURES_MAX = 100000, SEEDS_MAX = 3000 /* rows of a sheet */ };
 
 /* ---- the grid of pictures -------------------------------------------------------------------- */
 
@@ -115,6 +115,9 @@ int grid_init(dl_context *cx, struct grid *grid, const struct settings *settings
                     "%zu prompts, %zu seeds, %zu layers: a folder takes at most %d pictures; make "
                     "several",
                     prompt_count, grid->seed_count, grid->layer_count, PICTURES_MAX);
+    if (grid->seed_count > SEEDS_MAX)
+        return fail(cx, DL_USAGE, "%zu seeds: a folder takes at most %d; make several",
+                    grid->seed_count, SEEDS_MAX);
     DL_TRY(allocate(cx, "list of pictures", count, sizeof *grid->cells, (void **)&grid->cells));
     DL_TRY(allocate(cx, "distances", prompt_count * grid->layer_count, sizeof *grid->conditionings,
                     (void **)&grid->conditionings));
@@ -198,37 +201,15 @@ static cJSON *put_array(struct builder *b, cJSON *object, const char *key) {
     return b->failed ? NULL : array;
 }
 
-/* A checksum of samples of all weights: another training of a model changes it, another place does
- * not. */
-static cJSON *fingerprint(const dl_model *model) {
-    enum { TENSORS = 16, BYTES = 256 };
-    unsigned long sum = 0;
-    char text[24];
-    for (size_t c = 0; c < model->component_count; c++) {
-        const struct store *store = model->components[c].store;
-        if (!store)
-            continue;
-        const size_t count = store_count(store);
-        store_read_scattered(store);
-        for (size_t i = 0; i < count && i < TENSORS; i++) {
-            const struct tensor *t = store_at(store, count < TENSORS ? i : i * count / TENSORS);
-            const size_t bytes = tensor_count(t) * dtype_size(t->dtype);
-            sum = crc32_z(sum, (const unsigned char *)t->name, strlen(t->name));
-            sum = crc32_z(sum, t->data, bytes < BYTES ? bytes : BYTES);
-        }
-        store_read_whole(store);
-    }
-    snprintf(text, sizeof text, "crc32:%08lx", sum);
-    return cJSON_CreateString(text);
-}
-
-static cJSON *model_json(struct builder *b, const dl_model *model) {
+static cJSON *model_json(struct builder *b, const dl_model *model, uint64_t identity) {
+    char text[32];
     cJSON *o = cJSON_CreateObject();
     put_string(b, o, "path", model->path);
     put_string(b, o, "family", model->family->name);
     put_string(b, o, "encoder", model->encoder->class_name);
     put_number(b, o, "layers", (double)model->encoder->layers);
-    put(b, o, "weights", fingerprint(model));
+    snprintf(text, sizeof text, "fnv1a:%016" PRIx64, identity);
+    put_string(b, o, "weights", text);
     return o;
 }
 
@@ -323,13 +304,16 @@ static int add_prompt(dl_context *cx, struct builder *b, cJSON *prompts, const d
 int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *grid,
                    const dl_run *run, size_t shard, size_t shards, struct cJSON **out) {
     struct builder builder = {false}, *b = &builder;
+    uint64_t identity;
+    *out = NULL;
+    DL_TRY(model_identity(cx, model, NULL, &identity));
     cJSON *m = *out = cJSON_CreateObject();
     put_number(b, m, "schema", 1);
     put_string(b, m, "version", DLENS_VERSION);
     cJSON *command = put_array(b, m, "command");
     for (size_t i = 0; i < run->command_count; i++)
         add(b, command, json_text(run->command[i]));
-    put(b, m, "model", model_json(b, model));
+    put(b, m, "model", model_json(b, model, identity));
     put(b, m, "options", options_json(b, model, grid->settings));
     cJSON *prompts = put_array(b, m, "prompts");
     for (size_t p = 0; p < grid->prompt_count; p++)
@@ -341,6 +325,23 @@ int manifest_begin(dl_context *cx, const dl_model *model, const struct grid *gri
         put(b, m, "shard", part);
     }
     return b->failed ? fail_memory(cx, "manifest.json", 0) : DL_OK;
+}
+
+int settings_identity(dl_context *cx, const dl_model *model, const struct settings *settings,
+                      char out[DL_IDENTITY]) {
+    struct builder builder = {false};
+    uint64_t identity;
+    DL_TRY(model_identity(cx, model, NULL, &identity));
+    cJSON *options = options_json(&builder, model, settings);
+    cJSON_DeleteItemFromObjectCaseSensitive(options, "layers");
+    cJSON_DeleteItemFromObjectCaseSensitive(options, "seeds");
+    char *text = builder.failed ? NULL : cJSON_PrintUnformatted(options);
+    if (text)
+        snprintf(out, DL_IDENTITY, "%016" PRIx64 "-%08lx", identity,
+                 crc32_z(0, (const unsigned char *)text, strlen(text)));
+    cJSON_Delete(options);
+    cJSON_free(text);
+    return text ? DL_OK : fail_memory(cx, "identity", 0);
 }
 
 void manifest_identity(const struct cJSON *manifest, char out[16]) {

@@ -85,19 +85,26 @@ int manifest_write(dl_context *cx, struct cJSON *manifest, const struct grid *gr
 int times_write(dl_context *cx, const struct grid *grid, const char *folder);
 int times_read(dl_context *cx, struct grid *grid, const char *folder);
 
+/* A number that other pictures of the same prompt and seed have otherwise: of the model and of all
+ * options but layers and seeds. */
+int settings_identity(dl_context *cx, const dl_model *model, const struct settings *settings,
+                      char out[DL_IDENTITY]);
+
 /* What a folder is to a run. */
 enum folder_state {
-    FOLDER_FREE,   /* not there, or empty */
-    FOLDER_SAME,   /* holds this run, whole or in part */
-    FOLDER_OTHER,  /* holds a run with other settings */
-    FOLDER_FOREIGN /* holds files that no run has made */
+    FOLDER_FREE,             /* not there, or empty */
+    FOLDER_SAME,             /* holds this run, whole or in part */
+    FOLDER_SAME_AND_FOREIGN, /* the same, among files that no run has made */
+    FOLDER_OTHER,            /* holds a run with other settings */
+    FOLDER_FOREIGN,          /* holds files that no run has made */
+    FOLDER_TAKEN             /* another process is at work there; not from folder_compare */
 };
 
 enum { MANIFEST_BYTES_MAX = 256 << 20 };
 
 /* Compares; *what names the setting or file that differs (a short text in a buffer of the
- * caller's). With FOLDER_SAME, times and flags of the pictures are taken into the grid. own_files:
- * names that the caller writes beside the run's, ended by NULL; may be NULL. */
+ * caller's). Where the run is the same, times and flags of the pictures are taken into the grid.
+ * own_files: names that the caller writes beside the run's, ended by NULL; may be NULL. */
 int folder_compare(dl_context *cx, const char *folder, const struct cJSON *manifest,
                    struct grid *grid, const char *latents_file, const char *const *own_files,
                    enum folder_state *state, char what[256]);

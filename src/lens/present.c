@@ -12,6 +12,7 @@
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,4 +376,17 @@ int present(dl_context *cx, const cJSON *manifest, const struct grid *grid, cons
 int present_sheets(dl_context *cx, const cJSON *manifest, const struct grid *grid,
                    const char *folder) {
     return present_parts(cx, manifest, grid, folder, false);
+}
+
+size_t present_memory(const struct grid *grid) {
+    /* bytes a pixel of a sheet: drawn, filtered and compressed for the PNG; and of a picture in the
+     * page: compressed, as text, in a buffer that grows */
+    enum { SHEET_BYTES = 8, PAGE_BYTES = 2 };
+    const int side = thumbnail_side(grid_count(grid));
+    int width = (int)grid->settings->width, height = (int)grid->settings->height;
+    if (width > side || height > side)
+        image_fit(width, height, side, side, &width, &height);
+    const double pixels = (double)grid_count(grid) * width * height;
+    const double sheet = sheet_pixels(grid->seed_count, grid->layer_count, width, height);
+    return (size_t)(3 * pixels + fmax(SHEET_BYTES * sheet, PAGE_BYTES * pixels));
 }

@@ -110,9 +110,8 @@ static void read_seeds(struct reader *r, const char *text, struct settings *s) {
     }
     if (r->status == DL_OK && cJSON_GetArraySize(exact) != (int)count)
         r->status = fail_memory(r->cx, "seeds", count);
-    if (r->status == DL_OK)
-        cJSON_ReplaceItemInObjectCaseSensitive((cJSON *)(uintptr_t)r->options, "seeds", exact);
-    else
+    if (r->status != DL_OK || !cJSON_ReplaceItemInObjectCaseSensitive(
+                                  (cJSON *)(uintptr_t)r->options, "seeds", exact))
         cJSON_Delete(exact);
 }
 

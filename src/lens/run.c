@@ -6,6 +6,7 @@
 #include "lens/run.h"
 
 #include "base/file.h"
+#include "base/pages.h"
 #include "lens/beside.h"
 #include "lens/explain.h"
 #include "out/png.h"
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct folder_run {
     dl_context *cx;
@@ -26,7 +28,8 @@ struct folder_run {
     struct settings settings;
     struct grid grid;
     cJSON *manifest;
-    char *folder;
+    struct claim claim;
+    const char *folder; /* of the claim */
     size_t made;
     time_t written; /* when the manifest was last written; 0: it lacks what no picture tells */
     /* all final latents: (cells, latent_values); NULL unless wanted */
@@ -52,6 +55,19 @@ static void name_latents(const struct grid *grid, size_t index, char name[96]) {
     const size_t row = index / grid->layer_count, layer = index % grid->layer_count;
     latents_name(name, grid->prompt_count, row / grid->seed_count, grid_layer(grid, layer),
                  grid->settings->seeds[row % grid->seed_count]);
+}
+
+/* A name of a run's other files would put the latents in their place. */
+static int check_latents_name(dl_context *cx, const char *path) {
+    static const char *const others[] = {".json", ".html", ".png", ".csv"};
+    const char *ending = path ? strrchr(path_name(path), '.') : NULL;
+    for (size_t i = 0; ending && i < sizeof others / sizeof *others; i++)
+        if (strcmp(ending, others[i]) == 0)
+            return fail(cx, DL_USAGE,
+                        "--latents %s: a safetensors file is written; give it another "
+                        "ending than %s",
+                        path, ending);
+    return DL_OK;
 }
 
 /* The latents of an earlier, interrupted part of this run; NULL if there is no such file. */
@@ -129,15 +145,15 @@ static int write_latents(struct folder_run *r) {
 /* ---- pictures -------------------------------------------------------------------------------- */
 
 int picture_write(dl_context *cx, const dl_model *model, const struct settings *settings,
-                  const char *prompt, const dl_picture *picture, const char *path) {
+                  const char *identity, const char *prompt, const dl_picture *picture,
+                  const char *path) {
     char layer[16], seed[24], steps[24], guidance[32], reuse[24];
     snprintf(layer, sizeof layer, "%d", picture->layer);
     snprintf(seed, sizeof seed, "%" PRIu64, picture->seed);
     snprintf(steps, sizeof steps, "%zu", settings->steps);
     snprintf(guidance, sizeof guidance, "%g", settings->guidance);
     snprintf(reuse, sizeof reuse, "%zu", settings->reuse);
-    const char *const reuse_key = settings->reuse > 1 ? "reuse" : NULL; /* the last, if at all */
-    const char *const text[] = {
+    const char *text[] = {
         "Software",    "dlens " DLENS_VERSION,
         "prompt",      prompt,
         "negative",    settings->negative,
@@ -150,9 +166,19 @@ int picture_write(dl_context *cx, const dl_model *model, const struct settings *
         "norm",        norm_name(settings->norm),
         "precision",   settings->precision ? settings->precision : "f32",
         "activations", settings->activations ? settings->activations : "f32",
-        reuse_key,     reuse,
+        NULL,          NULL,
+        NULL,          NULL,
         NULL,
     };
+    size_t end = sizeof text / sizeof *text - 5;
+    if (settings->reuse > 1) {
+        text[end++] = "reuse";
+        text[end++] = reuse;
+    }
+    if (identity) {
+        text[end++] = "identity";
+        text[end++] = identity;
+    }
     return png_write(cx, path, picture->rgb, picture->width, picture->height, text);
 }
 
@@ -163,8 +189,8 @@ static int write_cell(struct folder_run *r, const struct cell *cell, const dl_pi
         return fail_memory(r->cx, cell->file, 0);
     int status = dir_make_above(r->cx, path);
     if (status == DL_OK)
-        status = picture_write(r->cx, r->model, &r->settings, r->grid.prompts[picture->prompt],
-                               picture, path);
+        status = picture_write(r->cx, r->model, &r->settings, NULL,
+                               r->grid.prompts[picture->prompt], picture, path);
     free(path);
     return status;
 }
@@ -224,6 +250,8 @@ static int is_made(void *user, size_t prompt, int layer, uint64_t seed) {
 /* Says why a folder is not taken. */
 static int refuse_folder(dl_context *cx, const char *folder, enum folder_state state,
                          const char *what) {
+    if (state == FOLDER_TAKEN)
+        return fail(cx, DL_USAGE, "%s: another process is making a run there", folder);
     if (state == FOLDER_OTHER)
         return fail(cx, DL_USAGE,
                     "%s: holds a run with other settings (%s); choose another folder or give "
@@ -235,10 +263,40 @@ static int refuse_folder(dl_context *cx, const char *folder, enum folder_state s
                 folder, what);
 }
 
+/* Takes a folder if it may be taken: makes it, and keeps other processes out from before it is
+ * looked at until the claim ends. FREE and SAME: it is; otherwise `what` says why not. */
+static int try_folder(dl_context *cx, const struct cJSON *manifest, struct grid *grid,
+                      const dl_run *run, const struct run_plan *plan, struct claim *claim,
+                      enum folder_state *state, char what[256]) {
+    *state = FOLDER_TAKEN;
+    if (file_exists(claim->folder))
+        return fail(cx, DL_USAGE, "%s: is a file, not a folder", claim->folder);
+    DL_TRY(dir_make(cx, claim->folder));
+    if (!dir_lock(claim->folder, &claim->lock))
+        return DL_OK;
+    DL_TRY(folder_compare(cx, claim->folder, manifest, grid, run->latents_file, plan->own_files,
+                          state, what));
+    bool same = true;
+    if (plan->check && !run->overwrite &&
+        (*state == FOLDER_SAME || *state == FOLDER_SAME_AND_FOREIGN))
+        DL_TRY(plan->check(plan->user, claim->folder, &same, what));
+    if (!same)
+        *state = FOLDER_OTHER;
+    if (!run->overwrite)
+        return DL_OK;
+    if (*state == FOLDER_SAME_AND_FOREIGN)
+        *state = FOLDER_SAME;
+    if (*state == FOLDER_OTHER || *state == FOLDER_FOREIGN) {
+        DL_TRY(folder_clear(cx, claim->folder));
+        *state = FOLDER_FREE;
+    }
+    return DL_OK;
+}
+
 int choose_folder(dl_context *cx, const struct cJSON *manifest, struct grid *grid,
-                  const dl_run *run, const struct run_plan *plan, char **folder) {
+                  const dl_run *run, const struct run_plan *plan, struct claim *claim) {
     char what[256], number[16] = "";
-    enum folder_state state;
+    enum folder_state state = FOLDER_TAKEN;
     struct buffer base = {0};
     slug(what, grid->prompts[0]);
     buffer_format(&base, plan->base ? "%s" : "lens-out/%s", plan->base ? plan->base : what);
@@ -246,27 +304,29 @@ int choose_folder(dl_context *cx, const struct cJSON *manifest, struct grid *gri
     bool found = false;
     for (int i = 1; status == DL_OK && !found && i < 10000; i++) {
         const size_t size = base.length + sizeof number;
-        free(*folder);
+        release_folder(claim);
         if (i > 1)
             snprintf(number, sizeof number, "-%d", i);
-        *folder = run->folder ? strdup(run->folder) : malloc(size);
-        if (*folder && !run->folder)
-            snprintf(*folder, size, "%s%s", base.data, number);
-        status = *folder ? folder_compare(cx, *folder, manifest, grid, run->latents_file,
-                                          plan->own_files, &state, what)
-                         : fail_memory(cx, "folder", size);
-        if (status != DL_OK)
-            break;
-        found = state == FOLDER_FREE || state == FOLDER_SAME || run->overwrite;
-        if (!found && run->folder)
-            status = refuse_folder(cx, *folder, state, what);
-        else if (found && state != FOLDER_FREE && state != FOLDER_SAME)
-            status = folder_clear(cx, *folder);
+        claim->folder = run->folder ? strdup(run->folder) : malloc(size);
+        if (claim->folder && !run->folder)
+            snprintf(claim->folder, size, "%s%s", base.data, number);
+        status = claim->folder ? try_folder(cx, manifest, grid, run, plan, claim, &state, what)
+                               : fail_memory(cx, "folder", size);
+        found = state == FOLDER_FREE || state == FOLDER_SAME;
+        if (status == DL_OK && !found && run->folder)
+            status = refuse_folder(cx, claim->folder, state, what);
     }
     if (status == DL_OK && !found)
         status = fail(cx, DL_FAILED, "%s: no free folder name", base.data);
     buffer_free(&base);
     return status;
+}
+
+void release_folder(struct claim *claim) {
+    if (claim->lock > 0)
+        close(claim->lock);
+    free(claim->folder);
+    *claim = (struct claim){NULL, -1};
 }
 
 static int present_run(struct folder_run *r, bool stopped, bool again) {
@@ -297,12 +357,25 @@ static int finish(struct folder_run *r, int status, bool again) {
     return status;
 }
 
+/* Sheets and report are made of all pictures at once, when the model's memory is free again. */
+static int check_presentation(dl_context *cx, const struct grid *grid) {
+    const size_t limit = cx->thrift.limit, needed = resident_memory() + present_memory(grid);
+    if (!limit || needed <= limit)
+        return DL_OK;
+    return fail(cx, DL_FAILED,
+                "--max-memory: the sheets and the report of %zu pictures need about %zu MB of "
+                "resident memory; %zu MB are allowed; fewer pictures in a folder need less",
+                grid_count(grid), needed / 1000000 + 1, limit / 1000000);
+}
+
 static int prepare(struct folder_run *r, const dl_options *options, const char *const *prompts,
                    size_t prompt_count) {
     if (!prompt_count)
         return fail(r->cx, DL_USAGE, "PROMPT: none is given");
     if (r->run->controls)
         DL_TRY(controls_parse(r->cx, r->run->controls, r->controls));
+    DL_TRY(model_draws(r->cx, r->model));
+    DL_TRY(check_latents_name(r->cx, r->run->latents_file));
     DL_TRY(settings_resolve(r->cx, r->model, options, &r->settings));
     if (r->run->controls && r->settings.control != DL_CONTROL_NONE)
         return fail(r->cx, DL_USAGE,
@@ -310,14 +383,17 @@ static int prepare(struct folder_run *r, const dl_options *options, const char *
     if (r->run->skip_each && r->settings.skip)
         return fail(r->cx, DL_USAGE,
                     "--skip-each: leaves the blocks out itself, without --skip-layer");
+    if (r->run->explain && r->settings.control != DL_CONTROL_NONE)
+        return fail(r->cx, DL_USAGE, "--explain: tells nothing of a --control");
     DL_TRY(grid_init(r->cx, &r->grid, &r->settings, prompts, prompt_count));
+    DL_TRY(check_presentation(r->cx, &r->grid));
     r->grid.times_apart = r->plan->times_apart;
     if (r->plan->shards)
         grid_shard(&r->grid, r->plan->shard, r->plan->shards);
     DL_TRY(manifest_begin(r->cx, r->model, &r->grid, r->run, r->plan->shard, r->plan->shards,
                           &r->manifest));
-    DL_TRY(choose_folder(r->cx, r->manifest, &r->grid, r->run, r->plan, &r->folder));
-    DL_TRY(dir_make(r->cx, r->folder));
+    DL_TRY(choose_folder(r->cx, r->manifest, &r->grid, r->run, r->plan, &r->claim));
+    r->folder = r->claim.folder;
     DL_TRY(begin_latents(r));
     return manifest_write(r->cx, r->manifest, &r->grid, r->folder);
 }
@@ -353,8 +429,6 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
     memset(result, 0, sizeof *result);
     int status = prepare(&r, options, prompts, prompt_count);
     struct explainer explainer = {0};
-    if (status == DL_OK && run->explain && r.settings.control != DL_CONTROL_NONE)
-        status = fail(cx, DL_USAGE, "--explain: tells nothing of a --control");
     if (status == DL_OK && run->explain)
         explainer_begin(cx, model, &r.grid, r.folder, &explainer);
     if (status == DL_OK) {
@@ -383,6 +457,6 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
     grid_free(&r.grid);
     settings_free(&r.settings);
     free(r.latents);
-    free(r.folder);
+    release_folder(&r.claim);
     return status;
 }

@@ -23,6 +23,9 @@ struct run_plan {
     size_t shard, shards;         /* makes this part, from 1, of so many; shards 0: everything */
     bool times_apart;             /* see struct grid */
     const char *const *own_files; /* what the caller writes beside the run's files; may be NULL */
+    /* Called for a folder that holds this run: whether what the caller has written there was made
+     * as it would be now; where not, `what` names what differs. May be NULL. */
+    int (*check)(void *user, const char *folder, bool *same, char what[256]);
     /* Called with all pictures made, or as many as there are when stopped, in place of `present`;
      * NULL: that. */
     int (*finish)(void *user, const struct run_folder *folder);
@@ -34,15 +37,25 @@ int lens_run(dl_context *cx, const dl_model *model, const dl_options *options,
              const char *const *prompts, size_t prompt_count, const dl_run *run,
              const struct run_plan *plan, dl_run_result *result);
 
-/* folder/NAME for NAME, NAME-2, ... : the first that is free or holds the run of this manifest; or
- * the folder given alone, DL_USAGE where it holds something else and is not to be overwritten.
- * *folder is set, to be freed by the caller; what is there is taken into the grid. */
-int choose_folder(dl_context *cx, const struct cJSON *manifest, struct grid *grid,
-                  const dl_run *run, const struct run_plan *plan, char **folder);
+/* The folder of a run, kept from other processes until it is released. */
+struct claim {
+    char *folder;
+    int lock;
+};
 
-/* Writes one picture with the text chunks that say how it was made. */
+/* folder/NAME for NAME, NAME-2, ... : the first that is free or holds the run of this manifest; or
+ * the folder given alone, DL_USAGE where it holds something else and is not to be overwritten, or
+ * where another process is at work. The folder is made, and what is there is taken into the grid.
+ * The claim is to be released in any case. */
+int choose_folder(dl_context *cx, const struct cJSON *manifest, struct grid *grid,
+                  const dl_run *run, const struct run_plan *plan, struct claim *claim);
+void release_folder(struct claim *claim);
+
+/* Writes one picture with the text chunks that say how it was made; `identity` (settings_identity)
+ * is one more of them, NULL: none. */
 int picture_write(dl_context *cx, const dl_model *model, const struct settings *settings,
-                  const char *prompt, const dl_picture *picture, const char *path);
+                  const char *identity, const char *prompt, const dl_picture *picture,
+                  const char *path);
 
 /* Name of a picture's final latents in their file: "layer.4.seed.0", with several prompts
  * "prompt.1.layer.4.seed.0"; the family's own conditioning is "native" in place of the layer. */
@@ -52,6 +65,9 @@ void latents_name(char out[96], size_t prompts, size_t prompt, int layer, uint64
  * them: no model is needed. */
 int present(dl_context *cx, const struct cJSON *manifest, const struct grid *grid,
             const char *folder);
+
+/* About the memory that these need for all pictures of a grid, beside the process itself. */
+size_t present_memory(const struct grid *grid);
 
 /* The contact sheets alone: the caller writes a report of its own. */
 int present_sheets(dl_context *cx, const struct cJSON *manifest, const struct grid *grid,

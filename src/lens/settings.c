@@ -133,7 +133,7 @@ static int resolve_numbers(dl_context *cx, const dl_model *model, const dl_optio
                     options->height, SIDE_MAX);
     out->width = options->width ? (size_t)options->width : model->width;
     out->height = options->height ? (size_t)options->height : model->height;
-    return model->family->check_size(cx, model, out->width, out->height);
+    return model->parts ? model->family->check_size(cx, model, out->width, out->height) : DL_OK;
 }
 
 static const char *const norm_names[NORM_COUNT] = {[DL_NORM_FINAL] = "final",

@@ -34,6 +34,7 @@ struct page {
     int side;           /* e */
     double *distance;   /* (prompts,seeds,layers) from the last layer's picture; NAN: none */
     size_t last;        /* index of the last layer in r->layers */
+    char label[80];     /* of the plots' upright axis */
 };
 
 static const struct report_cell *cell_at(const struct page *p, size_t prompt, size_t seed,
@@ -195,7 +196,7 @@ static int make_plot(const struct page *p, size_t prompt, struct plot *plot, voi
     plot->count = count;
     plot->lines = r->seed_count;
     plot->x_label = "layer";
-    plot->y_label = "distance from the last layer's picture (RMS, of 255)";
+    plot->y_label = p->label;
     plot->top = plot_top(largest);
     return DL_OK;
 }
@@ -394,7 +395,7 @@ static void put_foot(struct page *p) {
         "noise included, stayed the "
         "same. So each picture shows what the encoder has worked out by that layer: where an "
         "object, a colour or a relation first appears, and from which layer on it stays.</p>\n"
-        "<p>The plot tells how far each picture is from the last layer\xE2\x80\x99s, pixel by "
+        "<p>The plot tells how far each picture is from that of the last layer shown, pixel by "
         "pixel: a flat stretch is a layer that changed little.</p>\n"
         "<p>The method is the Diffusion Lens of Toker, Orgad, Ventura, Arad and Belinkov (2024), "
         "<a href=\"https://arxiv.org/abs/2403.05846\">arXiv:2403.05846</a>.</p>\n");
@@ -453,6 +454,8 @@ int report_write(dl_context *cx, const char *path, const struct report *r) {
     p.distance = distance;
     for (size_t i = 0; i < r->layer_count; i++)
         p.last = r->layers[i] >= r->layers[p.last] ? i : p.last;
+    snprintf(p.label, sizeof p.label, "distance from layer %d's picture (RMS, of 255)",
+             r->layers[p.last]);
     double side = sqrt(EMBED_BYTES / 4.0 / (double)p.cells);
     p.side = side > REPORT_THUMBNAIL ? REPORT_THUMBNAIL
              : side < EMBED_LEAST    ? EMBED_LEAST

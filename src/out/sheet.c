@@ -135,6 +135,17 @@ static int lay_out(dl_context *cx, const struct sheet *s, struct layout *o) {
     return DL_OK;
 }
 
+double sheet_pixels(size_t rows, size_t columns, int width, int height) {
+    const struct sheet s = {.rows = rows, .columns = columns};
+    struct layout o;
+    const int side = cell_side(&s, width, height);
+    image_fit(width, height, side, side, &o.cell_width, &o.cell_height);
+    set_lettering(&o, side);
+    const double gap = side / 24 + 2, around = 2 * o.title_height + 4 * o.label_height;
+    const double across = (double)columns * (o.cell_width + gap) + around;
+    return fmax(across, o.title.size * 17.0) * ((double)rows * (o.cell_height + gap) + around);
+}
+
 /* ---- drawing ------------------------------------------------------------------------------ */
 
 static void fill_box(struct image *image, int x, int y, int width, int height,

@@ -27,4 +27,7 @@ enum { SHEET_CELL_MAX = 256, SHEET_CELL_MIN = 128 }; /* longer side of a thumbna
  * sheet would pass about 24 megapixels. The caller frees *out. DL_USAGE for an empty sheet. */
 int sheet_make(dl_context *cx, const struct sheet *s, struct image *out);
 
+/* About the pixels of a sheet of so many pictures of this size, its labels included. */
+double sheet_pixels(size_t rows, size_t columns, int width, int height);
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "study/annotate.h"
 #include "study/answers.h"
+#include "study/embeddings.h"
 #include "study/report.h"
 
 #include <cjson/cJSON.h>
@@ -79,13 +80,72 @@ static cJSON *judge_json(const struct experiment *e) {
     return o;
 }
 
-/* Tables of questions that an earlier annotation of this folder asked, and this one does not. */
-static void remove_old_tables(struct experiment *e, const char *folder, const char *path) {
+/* experiment.json of a folder; NULL where there is none that can be read. */
+static cJSON *read_facts(struct experiment *e, const char *folder) {
     enum { FACTS_MAX = 1 << 24 };
-    cJSON *old = NULL;
+    cJSON *facts = NULL;
+    char *path = path_join(folder, "experiment.json");
+    if (path && file_exists(path) && json_read(e->cx, path, FACTS_MAX, &facts) != DL_OK)
+        facts = NULL;
+    free(path);
+    return facts;
+}
+
+/* Whether a judge that was read is this one: as text, in which numbers have the digits written. */
+static bool same_judge(const cJSON *its, const cJSON *now) {
+    char *text = cJSON_PrintUnformatted(now);
+    cJSON *again = text ? cJSON_Parse(text) : NULL;
+    const bool same = cJSON_Compare(its, again, true);
+    cJSON_Delete(again);
+    cJSON_free(text);
+    return same;
+}
+
+static bool same_names(const cJSON *a, const cJSON *b) {
+    if (cJSON_GetArraySize(a) != cJSON_GetArraySize(b))
+        return false;
+    for (int i = 0; i < cJSON_GetArraySize(a); i++)
+        if (!cJSON_Compare(cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(a, i), "name"),
+                           cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(b, i), "name"),
+                           true))
+            return false;
+    return true;
+}
+
+/* A run_plan's check: answers that are there are of this judge, to these questions. Pictures that
+ * nobody has annotated yet may be by anyone. */
+static int check_answers(void *user, const char *folder, bool *same, char what[256]) {
+    struct experiment *e = user;
+    cJSON *old = read_facts(e, folder), *judge = judge_json(e);
+    cJSON *questions = questions_json(&e->questions);
+    const cJSON *its = cJSON_GetObjectItemCaseSensitive(old, "judge");
+    if (cJSON_IsObject(its)) {
+        const bool judge_is = same_judge(its, judge);
+        *same =
+            judge_is && same_names(cJSON_GetObjectItemCaseSensitive(old, "questions"), questions);
+        snprintf(what, 256, "%s", judge_is ? "questions" : "judge");
+    }
+    cJSON_Delete(old);
+    cJSON_Delete(judge);
+    cJSON_Delete(questions);
+    return DL_OK;
+}
+
+static void remove_file(const char *folder, const char *name) {
+    char *path = path_join(folder, name);
+    if (path && unlink(path) != 0)
+        rmdir(path); /* a folder, if it is empty */
+    free(path);
+}
+
+/* Tables of questions that an earlier annotation of this folder asked, and this one does not. */
+static void remove_old_tables(struct experiment *e, const char *folder) {
+    static const char *const whole[] = {EMBEDDINGS_FILE,     "annotations/reliability.json",
+                                        "annotations/best",  "annotations/control",
+                                        "annotations/noise", "annotations/probability",
+                                        "annotations"};
+    cJSON *old = read_facts(e, folder);
     const cJSON *question;
-    if (!file_exists(path) || json_read(e->cx, path, FACTS_MAX, &old) != DL_OK)
-        return;
     cJSON_ArrayForEach(question, cJSON_GetObjectItemCaseSensitive(old, "questions")) {
         const cJSON *name = cJSON_GetObjectItemCaseSensitive(question, "name");
         bool asked = !cJSON_IsString(name) || strchr(name->valuestring, '/');
@@ -93,21 +153,20 @@ static void remove_old_tables(struct experiment *e, const char *folder, const ch
             asked = strcmp(e->questions.items[i].name, name->valuestring) == 0;
         for (enum answer_table t = TABLE_SCORE; !asked && t < TABLE_KINDS; t++) {
             char *file = answer_file(t, name->valuestring);
-            char *table = file ? path_join(folder, file) : NULL;
-            if (table)
-                unlink(table);
-            free(table);
+            if (file)
+                remove_file(folder, file);
             free(file);
         }
     }
+    for (size_t i = 0; old && !e->judge && i < sizeof whole / sizeof *whole; i++)
+        remove_file(folder, whole[i]);
     cJSON_Delete(old);
 }
 
 static int write_facts(struct experiment *e, const char *folder) {
     char *path = path_join(folder, "experiment.json"), *text = NULL;
     cJSON *o = cJSON_CreateObject();
-    if (path)
-        remove_old_tables(e, folder, path);
+    remove_old_tables(e, folder);
     cJSON_AddNumberToObject(o, "schema", 1);
     cJSON_AddStringToObject(o, "name", e->set.name);
     cJSON_AddItemToObject(o, "columns", columns_json(&e->set));
@@ -228,6 +287,7 @@ static int run(struct experiment *e, const dl_model *model, dl_run_result *resul
         .shards = (size_t)e->how->shards,
         .times_apart = true,
         .own_files = experiment_files,
+        .check = check_answers,
         .finish = finish,
         .user = e,
     };

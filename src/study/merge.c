@@ -26,7 +26,8 @@ struct merge {
     size_t count;
     cJSON *manifest; /* of the whole */
     struct grid grid;
-    char *folder;
+    struct claim claim;
+    const char *folder; /* of the claim */
     size_t copied;
 };
 
@@ -303,7 +304,7 @@ static int begin(struct merge *m, const char *const *folders) {
 
 /* Everything but the report. */
 static int put_together(struct merge *m) {
-    DL_TRY(dir_make(m->cx, m->folder));
+    m->folder = m->claim.folder;
     DL_TRY(manifest_write(m->cx, m->manifest, &m->grid, m->folder));
     DL_TRY(copy_pictures(m));
     DL_TRY(copy_common(m, "prompts.csv"));
@@ -319,7 +320,7 @@ static void end(struct merge *m) {
     for (size_t i = 0; m->parts && i < m->count; i++)
         record_close(&m->parts[i]);
     free(m->parts);
-    free(m->folder);
+    release_folder(&m->claim);
 }
 
 /* ---- controls -------------------------------------------------------------------------------- */
@@ -377,8 +378,8 @@ static int merge_control(struct merge *control, const struct run_plan *plan, cha
     const dl_run run = {.folder = folder, .overwrite = 1};
     if (!folder)
         return fail_memory(control->cx, CONTROLS_FOLDER, 0);
-    DL_TRY(choose_folder(control->cx, control->manifest, &control->grid, &run, plan,
-                         &control->folder));
+    DL_TRY(
+        choose_folder(control->cx, control->manifest, &control->grid, &run, plan, &control->claim));
     DL_TRY(put_together(control));
     return study_report(control->cx, control->folder);
 }
@@ -390,7 +391,11 @@ static int merge_all(struct merge *m, struct merge *controls, const char *const 
     static const struct run_plan plan = {.own_files = experiment_files};
     DL_TRY(begin(m, parts));
     DL_TRY(begin_controls(m, controls));
-    DL_TRY(choose_folder(m->cx, m->manifest, &m->grid, run, &plan, &m->folder));
+    for (size_t i = 0; i < m->count; i++)
+        if (path_same(run->folder, parts[i]))
+            return fail(m->cx, DL_USAGE, "--output %s: is one of the parts; choose another folder",
+                        run->folder);
+    DL_TRY(choose_folder(m->cx, m->manifest, &m->grid, run, &plan, &m->claim));
     DL_TRY(put_together(m));
     for (size_t v = 0; v < VARIANT_COUNT; v++) {
         if (!controls[v].count)

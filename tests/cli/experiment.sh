@@ -51,12 +51,19 @@ cp -R whole resumed
 rm -r resumed/annotations/embeddings.safetensors resumed/annotations/match.csv resumed/index.html
 status annotation_again 0 "" experiment set.csv $fast -o resumed
 ok annotation_same_bytes diff -r --exclude times.csv whole resumed
-status fewer_questions 0 "" experiment set.csv $fast -o resumed --questions binding
+status other_questions 2 "other settings (questions)" experiment set.csv $fast -o resumed --questions binding
+status other_judge 2 "other settings (judge)" experiment set.csv $fast -o resumed --judge none
+status fewer_questions 0 "" experiment set.csv $fast -o resumed --questions binding --overwrite
 ok old_tables_are_gone [ ! -e resumed/annotations/match.csv -a ! -e resumed/annotations/noise/match.csv -a -s resumed/annotations/binding.csv ]
 status without_judge 0 "" experiment set.csv $fast -o unjudged --judge none
 ok without_judge_no_annotation [ ! -e unjudged/annotations -a -s unjudged/index.html ]
 sed 's/alone",cat/alone",lion/' set.csv > properties.csv
-status other_values_same_pictures 0 "12 of the pictures were there, 0 made" experiment properties.csv -m "$tiny" --steps 1 --size 64x64 -l 0,-1 --seeds 2 -o resumed
+status other_values_same_pictures 0 "12 of the pictures were there, 0 made" experiment properties.csv -m "$tiny" --steps 1 --size 64x64 -l 0,-1 --seeds 2 -o resumed --overwrite
+status no_judge_any_more 0 "" experiment set.csv $fast -o resumed --judge none --overwrite
+ok no_answers_any_more [ ! -e resumed/annotations ]
+printf 'prompt,prompt\na,b\n' > twice.csv
+status column_twice 2 "twice.csv: has two columns" experiment twice.csv $fast -o twice
+ok column_twice_before_work [ ! -e twice ]
 cat > other.csv << END
 prompt
 a dog
@@ -121,7 +128,11 @@ status merge_missing_part 2 "all shards are needed" merge -o none part-1 part-2
 status merge_part_twice 2 "both shard 2" merge -o none part-1 part-2 part-2
 status merge_no_shard 2 "no shard" merge -o none part-1 part-2 once
 status merge_no_run 2 "manifest.json" merge -o none part-1 part-2 foreign
-status merge_into_a_part 2 "shard" merge -o part-1 part-1 part-2 part-3
+status merge_into_a_part 2 "one of the parts" merge -o part-1 part-1 part-2 part-3
+cp -R part-1 part-copy
+status merge_over_a_part 2 "one of the parts" merge --overwrite -o part-1/. part-1 part-2 part-3
+status merge_through_nowhere 2 "other settings" merge -o not-there/../part-1 part-1 part-2 part-3
+ok part_stays diff -r part-1 part-copy
 status shard_of_others 0 "" experiment set.csv -m "$tiny" --steps 2 --size 64x64 -l 0,-1 --seeds 2 -q --shard 2/3 -o odd
 status merge_others 2 "steps" merge -o none part-1 odd part-3
 cp -R part-2 hurt

@@ -40,3 +40,13 @@ if DLENS_ISA=avx2 "$dlens" --version > /dev/null 2>&1; then
     ok told_once [ "$(grep -c 'computing in f32' err)" -eq 1 ]
     ok then_it_is_f32 sh -c '! grep -q \"precision\": d/manifest.json'
 fi
+
+# ---- encodings of a model whose weights were edited are not taken
+cp -R "$model" edited
+"$dlens" encode "a dog" -m edited --cache edits -o before.st > out 2> err
+weights=edited/text_encoder/model.safetensors
+size=$(wc -c < $weights)
+dd if=/dev/zero of=$weights bs=1 seek=$((size / 3)) count=$((size / 3)) conv=notrunc 2> err
+"$dlens" encode "a dog" -m edited --cache edits -o cached.st > out 2> err
+"$dlens" encode "a dog" -m edited -o fresh.st > out 2> err
+ok edited_weights_are_encoded_anew sh -c '! cmp -s before.st cached.st && cmp cached.st fresh.st'
