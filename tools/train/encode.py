@@ -25,7 +25,7 @@ MIDDLE = (1, 1, 0)          # Scene.place
 KINDS = {
     "plain": world.Mix(single=1.0, tint=0.0, back=0.0, flat_nouns=0.2),
     "single": world.Mix(single=1.0, tint=0.65, back=0.3, flat_nouns=0.15),
-    "pair": world.Mix(single=0.0, tint=0.5, back=0.12, flat_nouns=0.1),
+    "pair": world.Mix(single=0.0, tint=0.65, back=0.12, flat_nouns=0.1),
 }
 PATTERN = ("plain", "single", "pair", "pair", "single", "pair", "pair", "pair")     # kind of chunk N: PATTERN[N % 8]
 
