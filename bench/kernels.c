@@ -199,7 +199,7 @@ int main(int argc, char **argv) {
             fast = strcmp(argv[i + 1], "fast") == 0;
     if (!cx.kernels || cx.threads < 1)
         return 2;
-    cx.fast = fast ? products_bf16(cx.kernels) : NULL;
+    cx.fast = fast ? products_bf16(getenv("DLENS_ISA")) : NULL;
     printf("table %s, products in %s, %d thread(s)\n", cx.kernels->name, products_of(&cx)->name,
            cx.threads);
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {

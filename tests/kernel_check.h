@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-static const char *const names[] = {"ref", "avx2", "avx512", "neon"};
+static const char *const names[] = {"ref", "avx2", "avx512", "amx", "neon"};
 static dl_context cx;
 
 /* Runs `call` in plan mode, reserves what was planned, runs it. */

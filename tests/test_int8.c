@@ -47,7 +47,7 @@ static void set_shape(struct both *b, size_t ndim, size_t N, size_t K, size_t k)
 #define EACH_FORMAT                                                                                \
     EACH_TABLE                                                                                     \
     for (int fast = 0; fast < 2; fast++)                                                           \
-        if ((cx.fast = fast ? products_bf16(cx.kernels) : NULL) != NULL || !fast)
+        if ((cx.fast = fast ? products_bf16(names[table]) : NULL) != NULL || !fast)
 
 static void linear_case(size_t M, size_t N, size_t K) {
     struct both w = make_both(N, K);

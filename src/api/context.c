@@ -45,7 +45,7 @@ int dl_context_new(dl_context **out) {
     cx->kernels = kernels_choose("ref");
     return fail(cx, DL_USAGE,
                 "DLENS_ISA=%s: not an instruction set of this processor and build; ref, avx2, "
-                "avx512 and neon exist",
+                "avx512, amx and neon exist",
                 wanted);
 }
 
@@ -82,7 +82,7 @@ int dl_set_precision(dl_context *cx, int precision) {
     if (precision == DL_F32)
         return DL_OK;
     if (cx->kernels != kernels_choose("ref") || wanted_isa())
-        cx->fast = products_bf16(cx->kernels);
+        cx->fast = products_bf16(wanted_isa());
     if (!cx->fast)
         tell(cx, DL_LOG_WARNING,
              "--precision fast: this processor has no instructions for products in bf16 "
@@ -104,8 +104,10 @@ const char *dl_version(dl_context *cx) {
 #ifdef _OPENMP
     openmp = "OpenMP";
 #endif
-    snprintf(cx->version, sizeof cx->version, "%s (%s; %s)", DLENS_VERSION, openmp,
-             cx->kernels->name);
+    const struct products *bf16 = products_bf16(wanted_isa());
+    const bool fast = bf16 && bf16 != products_bf16("ref");
+    snprintf(cx->version, sizeof cx->version, "%s (%s; %s%s%s)", DLENS_VERSION, openmp,
+             fast ? bf16->by : "", fast ? " for --precision fast, " : "", cx->kernels->name);
     return cx->version;
 }
 

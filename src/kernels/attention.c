@@ -36,7 +36,7 @@ struct scratch {
     float *q;         /* (panels, lanes of d, n) and packed */
     float *k;         /* (steps, key_tile, LEFT_STRIDE) keys in steps of head_chunk channels */
     float *v;         /* (d, LEFT_STRIDE) values, packed */
-    float *scores;    /* (key_tile, n) */
+    float *scores;    /* (key_tile, n), then lanes of it */
     float *o;         /* (panels, d, n) */
     float *max;       /* (panels, n) running maximum, */
     float *sum;       /* (panels, n) sum */
@@ -171,22 +171,22 @@ static size_t query_block(size_t d, size_t per_lane) {
     return d <= 160 ? per_lane * QUERY_BLOCK : QUERY_BLOCK;
 }
 
-/* Even steps of up to BLOCK_K lanes, whole lanes. */
-static size_t head_chunk(size_t d, size_t per_lane) {
-    const size_t lane_count = ceil_div(d, per_lane);
-    return ceil_div(lane_count, ceil_div(lane_count, BLOCK_K)) * per_lane;
+/* Even steps of up to `depth` lanes, whole lanes. */
+static size_t head_chunk(size_t d, const struct products *format) {
+    const size_t lanes = lanes_of(format, d), steps = ceil_div(lanes, format->depth);
+    return round_up(ceil_div(lanes, steps), format->lane_step) * format->per_lane;
 }
 
 static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     const struct task *t = of;
     struct scratch *s = scratch;
     size_t n = t->kernels->columns, d = t->s->head_dim;
-    size_t panels = ceil_div(t->query_block, n);
+    size_t panels = ceil_div(t->query_block, n), rows = t->format->lane_step;
     s->columns = t->format->right_columns ? floats(cx, d * n) : NULL;
     s->q = floats(cx, panels * lanes_of(t->format, d) * n);
-    s->k = floats(cx, ceil_div(d, t->head_chunk) * t->key_tile * LEFT_STRIDE);
-    s->v = floats(cx, d * LEFT_STRIDE);
-    s->scores = floats(cx, t->key_tile * n);
+    s->k = floats(cx, round_up(ceil_div(d, t->head_chunk) * t->key_tile, rows) * LEFT_STRIDE);
+    s->v = floats(cx, round_up(d, rows) * LEFT_STRIDE);
+    s->scores = floats(cx, round_up(t->key_tile, rows) * n);
     s->o = floats(cx, panels * d * n);
     s->max = floats(cx, panels * n);
     s->sum = floats(cx, panels * n);
@@ -202,10 +202,12 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
     t.query_block = min(query_block(s->head_dim, t.format->per_lane), s->queries);
     /* even tiles and chunks, by numbers of keys and channels alone: the order of sums is fixed */
     t.key_tile = ceil_div(s->keys, ceil_div(s->keys, KEY_TILE));
-    t.head_chunk = head_chunk(s->head_dim, t.format->per_lane);
+    t.head_chunk = head_chunk(s->head_dim, t.format);
     op_note(cx, &(struct op_call){.kind = OP_ATTENTION, .attention = *s});
     run_tasks(
         cx, &(struct task_loop){.job = &t,
+                                .enter = t.format->enter,
+                                .leave = t.format->leave,
                                 .tasks = s->batch * s->heads * ceil_div(s->queries, t.query_block),
                                 .work = work,
                                 .scratch_size = sizeof(struct scratch),

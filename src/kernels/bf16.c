@@ -140,7 +140,11 @@ static double multiply_adds(float *out, size_t steps) {
 
 const struct products products_ref_bf16 = {
     .name = "bf16",
+    .by = "ref",
     .per_lane = 2,
+    .lane_step = 1,
+    .depth = BLOCK_K,
+    .speed = 2.0,
     .rows = ROWS,
     .group = 16,
     .tile = {NULL, tile_1, tile_2, tile_3, tile_4},

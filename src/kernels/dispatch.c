@@ -4,6 +4,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 /* __builtin_cpu_supports asks cpuid, and whether the system saves the wide registers. */
@@ -20,7 +22,19 @@ static bool has_avx512(void) {
 }
 
 static bool has_avx512_bf16(void) {
-    return __builtin_cpu_supports("avx512bf16");
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+
+/* A process has to ask Linux for the tile registers, whose 8 KB are kept for each thread. */
+static bool has_amx(void) {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18, BF16 = 1 << 22, TILES = 1 << 24 };
+    unsigned a, b, c, d = 0;
+    return has_avx512_bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & BF16) &&
+           (d & TILES) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
 }
 #endif
 
@@ -28,32 +42,41 @@ static bool always(void) {
     return true;
 }
 
-static const struct {
+static bool never(void) {
+    return false;
+}
+
+static const struct row {
+    const char *name;
     const struct kernels *table;
-    bool (*runs)(void);
-} tables[] = {
+    const struct products *bf16; /* beside it, where the second function says so */
+    bool (*runs)(void), (*runs_bf16)(void);
+} rows[] = {
 /* fastest first */
 #if defined(__x86_64__)
-    {&kernels_avx512, has_avx512},
-    {&kernels_avx2, has_avx2},
+    {"amx", &kernels_avx512, &products_amx, has_amx, has_amx},
+    {"avx512", &kernels_avx512, &products_avx512_bf16, has_avx512, has_avx512_bf16},
+    {"avx2", &kernels_avx2, NULL, has_avx2, never},
 #endif
 #if defined(__aarch64__)
-    {&kernels_neon, always}, /* part of the base architecture */
+    {"neon", &kernels_neon, NULL, always, never}, /* part of the base architecture */
 #endif
-    {&kernels_ref, always},
+    {"ref", &kernels_ref, &products_ref_bf16, always, always},
 };
 
-const struct kernels *kernels_choose(const char *name) {
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        if ((!name || strcmp(name, tables[i].table->name) == 0) && tables[i].runs())
-            return tables[i].table;
+static const struct row *choose(const char *name) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if ((!name || strcmp(name, rows[i].name) == 0) && rows[i].runs())
+            return &rows[i];
     return NULL;
 }
 
-const struct products *products_bf16(const struct kernels *kernels) {
-#if defined(__x86_64__)
-    if (kernels == &kernels_avx512 && has_avx512_bf16())
-        return &products_avx512_bf16;
-#endif
-    return kernels == &kernels_ref ? &products_ref_bf16 : NULL;
+const struct kernels *kernels_choose(const char *name) {
+    const struct row *row = choose(name);
+    return row ? row->table : NULL;
+}
+
+const struct products *products_bf16(const char *name) {
+    const struct row *row = choose(name);
+    return row && row->runs_bf16() ? row->bf16 : NULL;
 }

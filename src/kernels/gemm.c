@@ -2,7 +2,7 @@
  * van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
  *
  * y is cut into blocks of rows and columns, each the work of one thread from beginning to end. For
- * each block the inner dimension goes by in steps of up to BLOCK_K elements:
+ * each block the inner dimension goes by in steps of up to BLOCK_K lanes:
  *   - the weights of the step are packed: widened to f32 and transposed to panels (K, columns),
  *     which stay in the second cache;
  *   - the rows of x are gathered, a few register tiles' worth at a time, into the first cache;
@@ -73,10 +73,10 @@ static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, si
     return rounds * (m * n + 4.0 * m + 12.0 * n);
 }
 
-/* Channels per step: even steps of up to BLOCK_K lanes for a matrix; as many as fit with all taps
+/* Channels per step: even steps of up to `depth` lanes for a matrix; as many as fit with all taps
  * for a window (32 for 3x3 in f32: two whole cache lines of each pixel). */
-static size_t step_channels(size_t C, size_t taps, size_t per_lane) {
-    size_t most = per_lane * BLOCK_K / taps;
+static size_t step_channels(size_t C, size_t taps, const struct products *format) {
+    size_t most = format->per_lane * format->depth / taps;
     if (taps == 1)
         return round_up(ceil_div(C, ceil_div(C, most)), LINE);
     return most > LINE ? most / LINE * LINE : most;
@@ -84,8 +84,8 @@ static size_t step_channels(size_t C, size_t taps, size_t per_lane) {
 
 /* The cheapest grid of blocks that are small enough. */
 static struct blocking choose_blocking(const struct product *p, const struct kernels *kn,
-                                       size_t per_lane, size_t threads) {
-    struct blocking best = {.chunk = step_channels(p->C, p->taps, per_lane)};
+                                       const struct products *format, size_t threads) {
+    struct blocking best = {.chunk = step_channels(p->C, p->taps, format)};
     double best_cost = 0.0;
     size_t panels = ceil_div(p->N, kn->columns), least = ceil_div(p->N, BLOCK_COLUMNS);
     for (size_t cb = least; cb <= min(panels, least + 4 * threads); cb++) {
@@ -105,11 +105,12 @@ static struct blocking choose_blocking(const struct product *p, const struct ker
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* Whether the rows of a matrix's weights are lanes of the operands as they lie. */
-static bool holds_lanes(const struct job *job) {
+/* Whether n channels of the rows of a matrix's weights are lanes of the operands as they lie. */
+static bool holds_lanes(const struct job *job, size_t n) {
     const struct tensor *w = job->p->weight;
     return w->dtype == DTYPE_BF16 && job->format->per_lane == 2 && job->p->taps == 1 &&
-           job->p->C % 2 == 0 && (uintptr_t)w->data % sizeof(float) == 0;
+           job->p->C % 2 == 0 && n == 2 * lanes_of(job->format, n) &&
+           (uintptr_t)w->data % sizeof(float) == 0;
 }
 
 /* One panel of a window's weights, rows of (n, taps): from (channel, tap) to (tap, channel), and
@@ -141,7 +142,7 @@ static void pack_panel(const struct job *job, const struct scratch *s, float *pa
     const size_t K = t->n * p->taps, stride = p->C * p->taps, from = j * stride + t->c * p->taps;
     const float *rows = s->wide;
     size_t ld = K;
-    if (holds_lanes(job)) {
+    if (holds_lanes(job, t->n)) {
         kn->transpose(panel, kn->columns, NULL, (const float *)w->data + from / 2, stride / 2,
                       count, K / 2);
         return;
@@ -259,8 +260,10 @@ void multiply(dl_context *cx, const struct product *p) {
         return;
     double work = (double)p->M * (double)p->N * (double)(p->C * p->taps);
     struct job job = {.p = p, .kernels = cx->kernels, .format = products_of(cx)};
-    job.grid = choose_blocking(p, cx->kernels, job.format->per_lane, (size_t)threads_for(cx, work));
+    job.grid = choose_blocking(p, cx->kernels, job.format, (size_t)threads_for(cx, work));
     run_tasks(cx, &(struct task_loop){.job = &job,
+                                      .enter = job.format->enter,
+                                      .leave = job.format->leave,
                                       .tasks = job.grid.row_blocks * job.grid.column_blocks,
                                       .work = work,
                                       .scratch_size = sizeof(struct scratch),

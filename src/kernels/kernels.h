@@ -4,7 +4,7 @@
  * are combined to (ops.h) is written once, in plain C, for all instruction sets: gemm.c, conv.c,
  * attention.c, norm.c, elementwise.c. ref.c defines each function in C99; simd.inc writes them over
  * a few vector functions, and avx2.c, avx512.c and neon.c give these. Products have tables of their
- * own for other formats than f32: bf16.c defines them, avx512_bf16.c is the fast one. Only files
+ * own for other formats than f32: bf16.c defines them, avx512_bf16.c and amx.c are fast. Only files
  * named after an instruction set are compiled for more than the base architecture.
  *
  * Equal bits. An element's value never depends on where in a row, panel or tile it stands: partial
@@ -23,13 +23,14 @@ enum {
      * from one register; an odd number of cache lines, so that rows do not meet in one set. */
     BLOCK_K = 320,
     LEFT_STRIDE = 336,
-    TILE_ROWS_MAX = 16, /* upper bounds of rows and columns below */
+    TILE_ROWS_MAX = 32, /* upper bounds of rows and columns below */
     TILE_COLUMNS_MAX = 32,
     WINOGRAD_POSITIONS = 36 /* of a transformed tile, 6 x 6 */
 };
 
 /* c (R, columns) = a (R,K) b (K, columns), or += with `add`. R is fixed per function; rows of a lie
- * LEFT_STRIDE apart, rows of b are contiguous, rows of c lie ldc apart. K lanes <= BLOCK_K. */
+ * LEFT_STRIDE apart, rows of b are contiguous, rows of c lie ldc apart. K lanes <= BLOCK_K. Of a, rows up to the
+ * next multiple of lane_step must be there to be read, whatever they hold. */
 typedef void tile_function(float *c, size_t ldc, const float *a, const float *b, size_t K,
                            bool add);
 
@@ -37,14 +38,21 @@ typedef void tile_function(float *c, size_t ldc, const float *a, const float *b,
 
 /* How a table multiplies in one format of numbers. Both operands of the tile are packed along k in
  * lanes of 32 bits (typed float wherever they lie, and moved as such): one f32, or two neighbouring
- * k in bf16, the first in the lower half. n numbers so take lanes_of(n); a missing second is zero.
- * Sums are f32. */
+ * k in bf16, the first in the lower half. n numbers so take lanes_of(n), a multiple of lane_step;
+ * numbers that are missing there are zeros. Sums are f32. */
 struct products {
     const char *name; /* "f32", "bf16" */
+    const char *by;   /* the instructions: other ones round elsewhere */
     size_t per_lane;  /* 1 or 2 */
+    size_t lane_step; /* 1 or 16 */
+    double speed;     /* multiply-adds in the time of one of f32, about */
+    size_t depth;     /* lanes of a step over k, at most BLOCK_K */
     size_t rows;      /* of the register tile; its columns are those of the table */
     size_t group;     /* row panels that a packed right panel meets in the innermost cache */
     tile_function *tile[TILE_ROWS_MAX + 1]; /* tile[R] computes R rows */
+
+    /* What a thread calls before and after its tiles; NULL: nothing. */
+    void (*enter)(void), (*leave)(void);
 
     /* The left operand from rows that k runs along: row r of out (rows, LEFT_STRIDE apart) =
      * [at[r*taps + 0][0..n) | at[r*taps + 1][0..n) | ...], each in lanes of its own, every pointer
@@ -75,7 +83,8 @@ struct products {
      *     input    out[p][i] = (B^T d B)_p for n channels i, as a left operand; d (6,6) of channel
      *              i lies at at[6*row + column][offset + i], zeros where the pointer is NULL
      *     weights  out[p*stride + k*columns + j] = (G g G^T)_p, g_t = w[(k*9 + t)*columns + j], as
-     * a right operand of k < K */
+     * a right operand of k < K
+     * Both NULL: this format does without. */
     void (*winograd_input)(float *const *out, const float *const *at, size_t offset, size_t n);
     void (*winograd_weights)(float *out, size_t stride, const float *w, size_t K);
 
@@ -136,9 +145,10 @@ struct kernels {
  * no such table or the processor lacks the instructions. */
 const struct kernels *kernels_choose(const char *name);
 
-/* Products in bf16 for that table: NULL where the processor has no instructions for them. The table
- * "ref" has them on every machine, in plain C. */
-const struct products *products_bf16(const struct kernels *kernels);
+/* Products in bf16 beside the table that kernels_choose gives for that name: NULL where the processor
+ * has no instructions for them. "amx" is the table "avx512" with products by AMX, which that name
+ * itself leaves out. "ref" has them on every machine, in plain C. */
+const struct products *products_bf16(const char *name);
 
 /* What products are made with under the context's precision. */
 static inline const struct products *products_of(const dl_context *cx) {
@@ -146,7 +156,7 @@ static inline const struct products *products_of(const dl_context *cx) {
 }
 
 static inline size_t lanes_of(const struct products *products, size_t n) {
-    return (n + products->per_lane - 1) / products->per_lane;
+    return round_up(ceil_div(n, products->per_lane), products->lane_step);
 }
 
 #endif

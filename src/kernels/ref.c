@@ -269,7 +269,11 @@ const struct kernels kernels_ref = {
     .f32 =
         {
             .name = "f32",
+            .by = "ref",
             .per_lane = 1,
+            .lane_step = 1,
+            .depth = BLOCK_K,
+            .speed = 1.0,
             .rows = ROWS,
             .group = 16,
             .tile = {NULL, tile_1, tile_2, tile_3, tile_4},

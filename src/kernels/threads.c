@@ -17,9 +17,16 @@ void run_tasks(dl_context *cx, const struct task_loop *loop) {
     if (planning(cx)) {
         cx->arena.work += (double)cx->arena.rounds * loop->work;
     } else {
-#pragma omp parallel for num_threads((int)threads) schedule(dynamic, 1)
-        for (size_t i = 0; i < loop->tasks; i++)
-            loop->run(loop->job, scratch + thread_index() * loop->scratch_size, i);
+#pragma omp parallel num_threads((int)threads)
+        {
+            if (loop->enter)
+                loop->enter();
+#pragma omp for schedule(dynamic, 1)
+            for (size_t i = 0; i < loop->tasks; i++)
+                loop->run(loop->job, scratch + thread_index() * loop->scratch_size, i);
+            if (loop->leave)
+                loop->leave();
+        }
     }
     arena_release(cx, mark);
 }

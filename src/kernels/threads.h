@@ -38,6 +38,7 @@ struct task_loop {
     size_t scratch_size; /* of the struct of what one thread needs, at most that of 24 pointers */
     void (*take)(dl_context *cx, const void *job, void *scratch); /* fills it in from the arena */
     void (*run)(const void *job, void *scratch, size_t index);
+    void (*enter)(void), (*leave)(void); /* of each thread, around its tasks; NULL: nothing */
 };
 
 /* Runs them, on as many threads as are worth waking; in plan mode counts memory and work. */

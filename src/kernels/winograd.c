@@ -93,10 +93,12 @@ static size_t odd_lines(size_t n) {
 }
 
 bool winograd_pays(const struct products *format, size_t out_H, size_t out_W, size_t N, size_t C) {
+    if (!format->winograd_input)
+        return false;
     double tiles = (double)(ceil_div(out_H, SIDE) * ceil_div(out_W, SIDE));
     double pixels = (double)(out_H * out_W), n = (double)N, c = (double)C;
     double packed = tiles > BLOCK_TILES ? tiles / BLOCK_TILES : 1.0;
-    double product = 1.0 / (double)format->per_lane; /* time of a multiply-add */
+    double product = 1.0 / format->speed; /* time of a multiply-add */
     double direct = product * TAPS * pixels * n * c + PACK_COST * n * c;
     double less = product * WINOGRAD_POSITIONS * tiles * n * c + INPUT_COST * tiles * c +
                   OUTPUT_COST * tiles * n + WEIGHT_COST * packed * n * c;
@@ -106,7 +108,7 @@ bool winograd_pays(const struct products *format, size_t out_H, size_t out_W, si
 /* The cost of a grid: rounds of tasks of t tiles and n columns. */
 static double grid_cost(const struct products *format, double rounds, double t, double n, double c,
                         size_t groups) {
-    const double product = 1.0 / (double)format->per_lane;
+    const double product = 1.0 / format->speed;
     const double held = groups > 1 ? HOLD_COST * (double)groups * t * n : 0.0;
     return rounds * (product * WINOGRAD_POSITIONS * t * n * c + INPUT_COST * t * c +
                      OUTPUT_COST * t * n + WEIGHT_COST * n * c + held);

@@ -36,7 +36,7 @@ int cache_open(dl_context *cx, const dl_model *model, const char *dir, struct ca
     /* other kernels, other bits */
     out->encoder = hash(out->encoder, cx->kernels->name, strlen(cx->kernels->name));
     if (cx->fast)
-        out->encoder = hash(out->encoder, cx->fast->name, strlen(cx->fast->name));
+        out->encoder = hash(out->encoder, cx->fast->by, strlen(cx->fast->by));
     return dir_make(cx, dir);
 }
 

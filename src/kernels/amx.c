@@ -1,0 +1,205 @@
+/* Products in bf16 with AMX: one instruction multiplies two matrices that lie in tile registers,
+ *
+ *     C (16, 16) += A (16, 16 lanes) B (16 lanes, 16)      lanes of two neighbouring k, sums in f32
+ *
+ * 512 multiply-adds a clock, eight times AVX-512 BF16's. A tile register holds 16 rows of 64 bytes;
+ * of the eight, four hold the sums of 32 x 32 results, two take turns with A, two with B (Intel 64
+ * and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18). Both operands lie in
+ * memory as avx512_bf16.c has them, in multiples of 16 lanes, so a step over k loads four tiles and
+ * multiplies four times. bf16.c defines the functions.
+ *
+ * Transforms cost more than what Winograd's method saves here: there are none, so 3x3 convolutions
+ * multiply their windows as they are, which is also more exact. */
+#include "kernels/tables.h"
+
+#if defined(__x86_64__)
+#include "kernels/avx512.h"
+
+#include <string.h>
+
+#define LANE_STEP LANES
+
+#include "kernels/bf16.inc"
+
+enum {
+    ROWS = 2 * LANES,
+    ROW_BYTES = LANES * sizeof(float),
+    LEFT_BYTES = LEFT_STRIDE * sizeof(float),
+    RIGHT_BYTES = COLUMNS * sizeof(float),
+    DEPTH = 192 /* lanes of a step: 32 rows of both operands then fit the first cache */
+};
+
+/* ---- matrix product -------------------------------------------------------------------------- */
+
+/* What the tile registers hold: their rows, and the bytes of each row. */
+struct configuration {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+/* All eight whole: a configuration takes as long as 20 products, so a thread has one for all its
+ * tiles. Registers 0 to 3 hold sums: 0 and 1 of the upper 16 rows, 2 and 3 of the lower ones; 4 and
+ * 5 hold these rows of a, 6 and 7 the left and right columns of b. */
+static const struct configuration whole_tiles = {
+    .palette = 1,
+    .row_bytes = {ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES,
+                  ROW_BYTES},
+    .rows = {LANES, LANES, LANES, LANES, LANES, LANES, LANES, LANES},
+};
+
+static void enter(void) {
+    _tile_loadconfig(&whole_tiles);
+}
+
+static void leave(void) {
+    _tile_release(); /* else the system keeps 8 KB at every switch of tasks */
+}
+
+/* gcc 12 does not know that a tile is loaded from memory: what was written there is to be written
+ * before. */
+static inline void finish_writing(void) {
+    __asm__ volatile("" ::: "memory");
+}
+
+/* 16 rows. */
+static inline void upper_rows(float *c, size_t ldc, const float *a, const float *b, size_t K,
+                              bool add) {
+    const size_t row = ldc * sizeof *c;
+    finish_writing();
+    if (add) {
+        _tile_loadd(0, c, row);
+        _tile_loadd(1, c + LANES, row);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+    }
+    for (size_t k = 0; k < K; k += LANES, b += LANES * COLUMNS) {
+        _tile_loadd(4, a + k, LEFT_BYTES);
+        _tile_loadd(6, b, RIGHT_BYTES);
+        _tile_loadd(7, b + LANES, RIGHT_BYTES);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+    }
+    _tile_stored(0, c, row);
+    _tile_stored(1, c + LANES, row);
+}
+
+/* 32 rows. */
+static inline void all_rows(float *c, size_t ldc, const float *a, const float *b, size_t K,
+                            bool add) {
+    const size_t row = ldc * sizeof *c;
+    const float *a_lower = a + LANES * LEFT_STRIDE;
+    float *lower = c + LANES * ldc;
+    finish_writing();
+    if (add) {
+        _tile_loadd(0, c, row);
+        _tile_loadd(1, c + LANES, row);
+        _tile_loadd(2, lower, row);
+        _tile_loadd(3, lower + LANES, row);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    for (size_t k = 0; k < K; k += LANES, b += LANES * COLUMNS) {
+        _tile_loadd(4, a + k, LEFT_BYTES);
+        _tile_loadd(6, b, RIGHT_BYTES);
+        _tile_loadd(7, b + LANES, RIGHT_BYTES);
+        _tile_loadd(5, a_lower + k, LEFT_BYTES);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c, row);
+    _tile_stored(1, c + LANES, row);
+    _tile_stored(2, lower, row);
+    _tile_stored(3, lower + LANES, row);
+}
+
+static inline void copy_rows(float *to, size_t ldt, const float *from, size_t ldf, size_t rows) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < COLUMNS; j += LANES)
+            v_store(to + i * ldt + j, v_load(from + i * ldf + j));
+}
+
+/* Fewer rows: the registers take whole tiles all the same, so a has rows up to the next multiple of
+ * 16 that may hold anything, and c goes through a copy. */
+static void some_rows(float *c, size_t ldc, const float *a, const float *b, size_t K, bool add,
+                      size_t rows) {
+    float whole[ROWS * COLUMNS];
+    if (add)
+        copy_rows(whole, COLUMNS, c, ldc, rows);
+    (rows > LANES ? all_rows : upper_rows)(whole, COLUMNS, a, b, K, add);
+    copy_rows(c, ldc, whole, COLUMNS, rows);
+}
+
+#define TILE(R)                                                                                    \
+    static void tile_##R(float *c, size_t ldc, const float *a, const float *b, size_t K,           \
+                         bool add) {                                                               \
+        if (R == ROWS)                                                                             \
+            all_rows(c, ldc, a, b, K, add);                                                        \
+        else if (R == LANES)                                                                       \
+            upper_rows(c, ldc, a, b, K, add);                                                      \
+        else                                                                                       \
+            some_rows(c, ldc, a, b, K, add, R);                                                    \
+    }
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)
+TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14) TILE(15) TILE(16)
+TILE(17) TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23) TILE(24)
+TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
+
+/* ---- peak ------------------------------------------------------------------------------------ */
+
+static double multiply_adds(float *out, size_t steps) {
+    float zeros[LANES * LANES] = {0}, sums[4][LANES * LANES];
+    finish_writing();
+    enter();
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_loadd(4, zeros, ROW_BYTES);
+    _tile_loadd(5, zeros, ROW_BYTES);
+    _tile_loadd(6, zeros, ROW_BYTES);
+    _tile_loadd(7, zeros, ROW_BYTES);
+    for (size_t i = 0; i < steps; i++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, sums[0], ROW_BYTES);
+    _tile_stored(1, sums[1], ROW_BYTES);
+    _tile_stored(2, sums[2], ROW_BYTES);
+    _tile_stored(3, sums[3], ROW_BYTES);
+    leave();
+    memcpy(out, sums[0], LANES * sizeof *out);
+    return (double)steps * 4 * LANES * LANES * PAIRS;
+}
+
+const struct products products_amx = {
+    .name = "bf16",
+    .by = "amx",
+    .per_lane = 2,
+    .lane_step = LANE_STEP,
+    .speed = 14.0,
+    .depth = DEPTH,
+    .rows = ROWS,
+    .group = 1,
+    .tile = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8, tile_9, tile_10,
+             tile_11, tile_12, tile_13, tile_14, tile_15, tile_16, tile_17, tile_18,
+             tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,
+             tile_27, tile_28, tile_29, tile_30, tile_31, tile_32},
+    .enter = enter,
+    .leave = leave,
+    .left_rows = left_rows,
+    .right_rows = right_rows,
+    .left_columns = left_columns,
+    .right_columns = right_columns,
+    .softmax_tile = softmax_tile,
+    .multiply_adds = multiply_adds,
+};
+#endif
