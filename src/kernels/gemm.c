@@ -7,7 +7,8 @@
  *     which stay in the second cache;
  *   - the rows of x are gathered, a few register tiles' worth at a time, into the first cache;
  *   - the register-tile kernel meets every row panel with every weight panel and adds into a sum.
- * After the last step the sum, still hot, goes through the epilogue into y.
+ * After the last step the sum, still hot, goes through the epilogue into y. Where products are so
+ * fast that packing counts, a thread keeps the packed weights for its next block of rows.
  *
  * The steps over K depend on K alone and each element's sum runs over k in the same order in every
  * register tile, so a row's result depends on neither M, the batch, nor the number of threads.
@@ -29,6 +30,7 @@ enum {
     BLOCK_ROWS = 1024,       /* largest block of y: rows, */
     BLOCK_COLUMNS = 448,     /* columns: with BLOCK_K, weights for a second cache of 1 MB, */
     BLOCK_AREA = 192 * 1024, /* and both together: the sum stays near */
+    KEPT = 1 << 21,          /* floats of packed weights that a thread keeps for its next block */
     LINE = 64 / sizeof(float)
 };
 
@@ -36,6 +38,7 @@ struct blocking {
     size_t row_blocks, column_blocks; /* the grid over y */
     size_t rows, columns;             /* largest block of it; columns whole panels */
     size_t chunk;                     /* channels per step */
+    bool keeps;                       /* packed weights of all steps, for blocks below each other */
 };
 
 /* One step of a block: channels [c, c + n) of rows [m, m + rows) meet those of the weights of
@@ -48,7 +51,9 @@ struct step {
 struct scratch {
     const float **at; /* (rows, taps) where the block's rows lie */
     float *left;      /* (group * tile rows, LEFT_STRIDE) gathered rows of x */
-    float *right;     /* (columns / tile columns, lanes of the step, tile columns) packed weights */
+    float *right;     /* (columns / tile columns, lanes of the step, tile columns) packed weights,
+                         with `keeps` of all steps, one behind the other */
+    size_t kept;      /* 1 + the column of blocks whose weights these are; 0: of none */
     float *wide;      /* (tile columns, K of the step) weights widened, where they are not f32 */
     float *window;    /* (taps, channels, tile columns) a window's, before they are narrowed */
     float *sum;       /* (rows, columns) */
@@ -64,13 +69,16 @@ struct job {
 
 /* ---- the grid -------------------------------------------------------------------------------- */
 
+/* Packing a column's weights, in units of a multiply-add of f32 for each of them (bench/README.md). */
+static const double PACK_COST = 12.0;
+
 /* Time of a grid in units of one column vector times one K: rounds of blocks, each the product
  * plus gathering its rows plus packing its columns (weights measured, see bench/README.md). */
 static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, size_t columns,
-                        size_t threads) {
+                        double speed, size_t threads) {
     double rounds = (double)ceil_div(row_blocks * column_blocks, threads);
     double m = (double)rows, n = (double)columns;
-    return rounds * (m * n + 4.0 * m + 12.0 * n);
+    return rounds * (m * n / speed + 4.0 * m + PACK_COST * n);
 }
 
 /* Channels per step: even steps of up to `depth` lanes for a matrix; as many as fit with all taps
@@ -82,10 +90,25 @@ static size_t step_channels(size_t C, size_t taps, const struct products *format
     return most > LINE ? most / LINE * LINE : most;
 }
 
+/* Floats of the packed weights of one step of a block. */
+static size_t packed_size(const struct product *p, const struct products *format,
+                          const struct blocking *g) {
+    return p->taps * lanes_of(format, min(g->chunk, p->C)) * g->columns;
+}
+
+/* Whether a thread's next block needs the same weights, packing them again would take more than a
+ * twentieth of its time, and those of all steps are not too many. */
+static bool keeps_weights(const struct product *p, const struct products *format,
+                          const struct blocking *g, size_t threads) {
+    return g->row_blocks > threads && PACK_COST * format->speed > 0.05 * (double)g->rows &&
+           ceil_div(p->C, g->chunk) * packed_size(p, format, g) <= KEPT;
+}
+
 /* The cheapest grid of blocks that are small enough. */
 static struct blocking choose_blocking(const struct product *p, const struct kernels *kn,
                                        const struct products *format, size_t threads) {
-    struct blocking best = {.chunk = step_channels(p->C, p->taps, format)};
+    const size_t chunk = step_channels(p->C, p->taps, format);
+    struct blocking best = {0};
     double best_cost = 0.0;
     size_t panels = ceil_div(p->N, kn->columns), least = ceil_div(p->N, BLOCK_COLUMNS);
     for (size_t cb = least; cb <= min(panels, least + 4 * threads); cb++) {
@@ -93,13 +116,14 @@ static struct blocking choose_blocking(const struct product *p, const struct ker
         size_t fewest = ceil_div(p->M, min(BLOCK_ROWS, ceil_div(BLOCK_AREA, columns)));
         for (size_t rb = fewest; rb <= min(p->M, fewest + 4 * threads / cb); rb++) {
             size_t rows = ceil_div(p->M, rb);
-            double cost = grid_cost(rb, cb, rows, columns, threads);
+            double cost = grid_cost(rb, cb, rows, columns, format->speed, threads);
             if (best.rows == 0 || cost < best_cost) {
-                best = (struct blocking){rb, cb, rows, columns, best.chunk};
+                best = (struct blocking){rb, cb, rows, columns, chunk, false};
                 best_cost = cost;
             }
         }
     }
+    best.keeps = keeps_weights(p, format, &best, threads);
     return best;
 }
 
@@ -159,10 +183,11 @@ static void pack_panel(const struct job *job, const struct scratch *s, float *pa
 }
 
 /* Packs the weights of a step to panels. */
-static void pack_right(const struct job *job, const struct scratch *s, const struct step *t) {
+static void pack_right(const struct job *job, const struct scratch *s, float *right,
+                       const struct step *t) {
     const size_t columns = job->kernels->columns;
     const size_t size = job->p->taps * lanes_of(job->format, t->n) * columns;
-    float *panel = s->right;
+    float *panel = right;
     for (size_t j = t->first; j < t->last; j += columns, panel += size) {
         const size_t count = min(columns, t->last - j);
         if (count < columns)
@@ -173,10 +198,12 @@ static void pack_right(const struct job *job, const struct scratch *s, const str
 
 /* ---- one block ------------------------------------------------------------------------------- */
 
-/* Asks the memory for channels [c, c + n) of the block's rows [row, last), which come next. */
+/* Asks the memory for channels [c, c + n) of the block's rows [row, last), which come next. Of a
+ * window the right column will do: the others are those of the pixels before. */
 static void fetch_rows(const struct product *p, const struct scratch *s, size_t row, size_t last,
                        size_t c, size_t n) {
-    for (size_t i = row * p->taps; i < last * p->taps; i++)
+    const size_t side = p->taps == 9 ? 3 : 1;
+    for (size_t i = row * p->taps + side - 1; i < last * p->taps; i += side)
         for (size_t k = 0; s->at[i] && k < n; k += LINE)
             __builtin_prefetch(s->at[i] + c + k, 0, 2);
 }
@@ -184,7 +211,8 @@ static void fetch_rows(const struct product *p, const struct scratch *s, size_t 
 /* The register tiles of `count` rows from row i of the block with the panel of column j; after the
  * last step the epilogue follows. */
 static void multiply_tile(const struct job *job, const struct scratch *s, const struct step *t,
-                          size_t i, size_t count, size_t j, const float *left) {
+                          size_t i, size_t count, size_t j, const float *left,
+                          const float *right) {
     static const struct epilogue none;
     const struct product *p = job->p;
     const struct kernels *kn = job->kernels;
@@ -192,7 +220,7 @@ static void multiply_tile(const struct job *job, const struct scratch *s, const 
     size_t K = p->taps * lanes_of(job->format, t->n);
     size_t ldc = round_up(t->last - t->first, kn->columns);
     float *sum = s->sum + i * ldc + (j - t->first);
-    job->format->tile[count](sum, ldc, left, s->right + (j - t->first) * K, K, t->c > 0);
+    job->format->tile[count](sum, ldc, left, right + (j - t->first) * K, K, t->c > 0);
     if (t->c + t->n < p->C)
         return;
     size_t at = (t->m + i) * p->N + j;
@@ -201,7 +229,8 @@ static void multiply_tile(const struct job *job, const struct scratch *s, const 
                ep->act);
 }
 
-static void multiply_step(const struct job *job, const struct scratch *s, const struct step *t) {
+static void multiply_step(const struct job *job, const struct scratch *s, const float *right,
+                          const struct step *t) {
     const struct product *p = job->p;
     const size_t height = job->format->rows, group = job->format->group * height;
     const size_t columns = job->kernels->columns, panels = ceil_div(t->last - t->first, columns);
@@ -213,18 +242,19 @@ static void multiply_step(const struct job *job, const struct scratch *s, const 
                        t->n);
             for (size_t i = g; i < end; i += height)
                 multiply_tile(job, s, t, i, min(height, end - i), t->first + panel * columns,
-                              s->left + (i - g) * LEFT_STRIDE);
+                              s->left + (i - g) * LEFT_STRIDE, right);
         }
     }
 }
 
 static void multiply_block(const void *of, void *scratch, size_t index) {
     const struct job *job = of;
-    const struct scratch *s = scratch;
+    struct scratch *s = scratch;
     const struct product *p = job->p;
     const struct blocking *g = &job->grid;
     const size_t columns = job->kernels->columns, panels = ceil_div(p->N, columns);
     size_t row = index % g->row_blocks, column = index / g->row_blocks;
+    float *right = s->right;
     struct step t = {.m = row * p->M / g->row_blocks,
                      .first = column * panels / g->column_blocks * columns,
                      .last = (column + 1) * panels / g->column_blocks * columns};
@@ -233,9 +263,13 @@ static void multiply_block(const void *of, void *scratch, size_t index) {
     p->locate(p->source, t.m, t.rows, s->at);
     for (; t.c < p->C; t.c += g->chunk) {
         t.n = min(g->chunk, p->C - t.c);
-        pack_right(job, s, &t);
-        multiply_step(job, s, &t);
+        if (s->kept != column + 1)
+            pack_right(job, s, right, &t);
+        multiply_step(job, s, right, &t);
+        if (g->keeps)
+            right += p->taps * lanes_of(job->format, t.n) * g->columns;
     }
+    s->kept = g->keeps ? column + 1 : 0;
 }
 
 /* ---- whole ----------------------------------------------------------------------------------- */
@@ -249,7 +283,9 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     const bool window = p->taps > 1 && job->format->right_columns;
     s->at = arena_bytes(cx, g->rows * p->taps * sizeof *s->at);
     s->left = floats(cx, job->format->group * job->format->rows * LEFT_STRIDE);
-    s->right = floats(cx, p->taps * lanes_of(job->format, n) * g->columns);
+    s->right = floats(cx, (g->keeps ? ceil_div(p->C, g->chunk) : 1) *
+                              packed_size(p, job->format, g));
+    s->kept = 0;
     s->wide = weights_in_place(p->weight) ? NULL : floats(cx, n * p->taps * columns);
     s->window = window ? floats(cx, n * p->taps * columns) : NULL;
     s->sum = floats(cx, g->rows * g->columns);
