@@ -165,10 +165,19 @@ static void run_task(const void *of, void *scratch, size_t index) {
     store(t, s, b, a, first, last);
 }
 
+static size_t count_tasks(const struct attention_shape *s, size_t query_block) {
+    return s->batch * s->heads * ceil_div(s->queries, query_block);
+}
+
 /* Keys are packed once for each block of queries: larger blocks where the products take half the
- * time, as long as a block's O stays in the second cache. */
-static size_t query_block(size_t d, size_t per_lane) {
-    return d <= 160 ? per_lane * QUERY_BLOCK : QUERY_BLOCK;
+ * time or less, as long as a block's O stays in the second cache and no thread waits. */
+static size_t query_block(const struct attention_shape *s, const struct products *format,
+                          size_t threads) {
+    size_t block = QUERY_BLOCK;
+    for (double speed = 2.0; s->head_dim <= 160 && speed <= format->speed; speed *= 2.0)
+        if (count_tasks(s, 2 * block) >= 2 * threads)
+            block *= 2;
+    return min(block, s->queries);
 }
 
 /* Even steps of up to `depth` lanes, whole lanes. */
@@ -199,7 +208,7 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
     double work =
         2.0 * (double)(s->batch * s->heads * s->head_dim) * (double)s->queries * (double)s->keys;
     struct task t = {cx->kernels, products_of(cx), s, out, q, k, v, 0, 0, 0};
-    t.query_block = min(query_block(s->head_dim, t.format->per_lane), s->queries);
+    t.query_block = query_block(s, t.format, (size_t)threads_for(cx, work));
     /* even tiles and chunks, by numbers of keys and channels alone: the order of sums is fixed */
     t.key_tile = ceil_div(s->keys, ceil_div(s->keys, KEY_TILE));
     t.head_chunk = head_chunk(s->head_dim, t.format);
@@ -208,7 +217,7 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
         cx, &(struct task_loop){.job = &t,
                                 .enter = t.format->enter,
                                 .leave = t.format->leave,
-                                .tasks = s->batch * s->heads * ceil_div(s->queries, t.query_block),
+                                .tasks = count_tasks(s, t.query_block),
                                 .work = work,
                                 .scratch_size = sizeof(struct scratch),
                                 .take = take_scratch,
