@@ -199,11 +199,14 @@ static void pack_right(const struct job *job, const struct scratch *s, float *ri
 /* ---- one block ------------------------------------------------------------------------------- */
 
 /* Asks the memory for channels [c, c + n) of the block's rows [row, last), which come next. Of a
- * window the right column will do: the others are those of the pixels before. */
-static void fetch_rows(const struct product *p, const struct scratch *s, size_t row, size_t last,
+ * window the right column will do: the others are those of the pixels before. For a matrix, whose
+ * rows lie one behind the other, asking takes longer than it saves where products are fast. */
+static void fetch_rows(const struct job *job, const struct scratch *s, size_t row, size_t last,
                        size_t c, size_t n) {
-    const size_t side = p->taps == 9 ? 3 : 1;
-    for (size_t i = row * p->taps + side - 1; i < last * p->taps; i += side)
+    const size_t taps = job->p->taps, side = taps > 1 ? 3 : 1;
+    if (taps == 1 && job->format->speed > 4.0)
+        return;
+    for (size_t i = row * taps + side - 1; i < last * taps; i += side)
         for (size_t k = 0; s->at[i] && k < n; k += LINE)
             __builtin_prefetch(s->at[i] + c + k, 0, 2);
 }
@@ -238,7 +241,7 @@ static void multiply_step(const struct job *job, const struct scratch *s, const 
         size_t end = min(g + group, t->rows), ahead = min(end + group, t->rows) - end;
         job->format->left_rows(s->left, s->at + g * p->taps, end - g, p->taps, t->c, t->n);
         for (size_t panel = 0; panel < panels; panel++) {
-            fetch_rows(p, s, end + panel * ahead / panels, end + (panel + 1) * ahead / panels, t->c,
+            fetch_rows(job, s, end + panel * ahead / panels, end + (panel + 1) * ahead / panels, t->c,
                        t->n);
             for (size_t i = g; i < end; i += height)
                 multiply_tile(job, s, t, i, min(height, end - i), t->first + panel * columns,
