@@ -72,7 +72,7 @@ DL_API int dl_set_threads(dl_context *cx, int threads); /* 0: all cores; DL_USAG
 
 /* What numbers are multiplied in, from now on. DL_FAST: matrix products, convolutions and attention
  * round what they multiply to bf16 and add up in f32, where the processor has instructions for that
- * (AVX-512 BF16); elsewhere it is DL_F32, and the log says so. README.md states the error. */
+ * (AMX, AMD's AVX-512 BF16); elsewhere it is DL_F32, and the log says so. README.md states the error. */
 enum dl_precision { DL_F32, DL_FAST };
 DL_API int dl_set_precision(dl_context *cx, int precision);
 

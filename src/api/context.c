@@ -74,19 +74,14 @@ int dl_set_threads(dl_context *cx, int threads) {
     return DL_OK;
 }
 
-/* Plain C is slower in bf16 than in f32, so it is taken only where it is asked for by name. */
 int dl_set_precision(dl_context *cx, int precision) {
     if (precision != DL_F32 && precision != DL_FAST)
         return fail(cx, DL_USAGE, "precision %d: must be DL_F32 or DL_FAST", precision);
-    cx->fast = NULL;
-    if (precision == DL_F32)
-        return DL_OK;
-    if (cx->kernels != kernels_choose("ref") || wanted_isa())
-        cx->fast = products_bf16(wanted_isa());
-    if (!cx->fast)
+    cx->fast = precision == DL_FAST ? products_bf16(wanted_isa()) : NULL;
+    if (precision == DL_FAST && !cx->fast)
         tell(cx, DL_LOG_WARNING,
-             "--precision fast: this processor has no instructions for products in bf16 "
-             "(AVX-512 BF16); computing in f32");
+             "--precision fast: this processor has no instructions for products in bf16 that are "
+             "faster than f32's (AMX, AMD's AVX-512 BF16); computing in f32");
     return DL_OK;
 }
 
@@ -105,9 +100,8 @@ const char *dl_version(dl_context *cx) {
     openmp = "OpenMP";
 #endif
     const struct products *bf16 = products_bf16(wanted_isa());
-    const bool fast = bf16 && bf16 != products_bf16("ref");
     snprintf(cx->version, sizeof cx->version, "%s (%s; %s%s%s)", DLENS_VERSION, openmp,
-             fast ? bf16->by : "", fast ? " for --precision fast, " : "", cx->kernels->name);
+             bf16 ? bf16->by : "", bf16 ? " for --precision fast, " : "", cx->kernels->name);
     return cx->version;
 }
 

@@ -146,8 +146,9 @@ struct kernels {
 const struct kernels *kernels_choose(const char *name);
 
 /* Products in bf16 beside the table that kernels_choose gives for that name: NULL where the processor
- * has no instructions for them. "amx" is the table "avx512" with products by AMX, which that name
- * itself leaves out. "ref" has them on every machine, in plain C. */
+ * has no instructions for them, and without a name where they are not faster than f32's. "amx" is
+ * the table "avx512" with products by AMX, which that name itself leaves out. "ref" has them on
+ * every machine, in plain C. */
 const struct products *products_bf16(const char *name);
 
 /* What products are made with under the context's precision. */
