@@ -1,23 +1,12 @@
-/* The identity of a model: FNV-1a, 64 bits (G. Fowler, L. Noll, K.-P. Vo, 1991), over its small
- * files and samples of its weights. See identity.h. */
+/* The identity of a model: a hash over its small files and samples of its weights. See identity.h. */
 #include "family/identity.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "store/store.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t hash(uint64_t h, const void *data, size_t size) {
-    const unsigned char *bytes = data;
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ bytes[i]) * UINT64_C(0x100000001b3);
-    return h;
-}
-
-static uint64_t hash_number(uint64_t h, uint64_t number) {
-    return hash(h, &number, sizeof number);
-}
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
@@ -96,7 +85,7 @@ static bool is_among(const char *name, const char *const *names) {
 
 int model_identity(dl_context *cx, const dl_model *model, const char *const *components,
                    uint64_t *out) {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    uint64_t h = HASH_START;
     for (size_t i = 0; i < model->component_count; i++) {
         const struct component *c = &model->components[i];
         if (!is_among(c->name, components))

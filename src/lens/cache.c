@@ -2,6 +2,7 @@
 #include "lens/cache.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "family/identity.h"
 #include "kernels/kernels.h"
 #include "store/store.h"
@@ -12,18 +13,6 @@
 #include <string.h>
 
 /* ---- keys ------------------------------------------------------------------------------------ */
-
-/* FNV-1a, 64 bits (Fowler, Noll, Vo; draft-eastlake-fnv). */
-static uint64_t hash(uint64_t h, const void *data, size_t size) {
-    const unsigned char *bytes = data;
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ bytes[i]) * UINT64_C(0x100000001b3);
-    return h;
-}
-
-static uint64_t hash_number(uint64_t h, uint64_t number) {
-    return hash(h, &number, sizeof number);
-}
 
 int cache_open(dl_context *cx, const dl_model *model, const char *dir, struct cache *out) {
     static const char *const encoder[] = {"text_encoder", NULL};

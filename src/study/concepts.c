@@ -1,6 +1,8 @@
 /* A table of concepts and their captions, and their embeddings. See concepts.h. */
 #include "study/concepts.h"
 
+#include "base/hash.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,17 +24,10 @@ void concepts_free(struct concepts *c) {
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-/* FNV-1a (G. Fowler, L. Noll, K.-P. Vo, 1991). */
-static size_t hash(const char *key) {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (; *key; key++)
-        h = (h ^ (unsigned char)*key) * UINT64_C(0x100000001b3);
-    return (size_t)(h ^ h >> 32);
-}
-
 /* The place of a key, or the free one where it belongs; the table is never full. */
 static size_t *place(const struct concepts *c, const char *key) {
-    size_t at = hash(key) & (c->table_size - 1);
+    const uint64_t h = hash(HASH_START, key, strlen(key));
+    size_t at = (size_t)(h ^ h >> 32) & (c->table_size - 1);
     while (c->table[at] && strcmp(c->items[c->table[at] - 1].key, key) != 0)
         at = (at + 1) & (c->table_size - 1);
     return &c->table[at];
