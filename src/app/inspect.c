@@ -3,6 +3,7 @@
 #include "app/console.h"
 #include "app/inputs.h"
 
+#include "kernels/kernels.h"
 #include "lens/manifest.h"
 #include "lens/settings.h"
 #include "out/progress.h"
@@ -15,15 +16,18 @@
 struct estimate {
     dl_plan plan;
     int width, height; /* of its pictures */
-    int steps;
+    int steps, layers;
     double guidance;
     const char *sampler;
     double picture_seconds, lens_seconds; /* at the speed of the machine's matrix product */
     double stage_seconds[DL_STAGES_MAX];  /* of a cascade: its part of a picture */
 };
 
-/* Networks reach about this share of the matrix product's speed (bench/README.md). */
-static const double EFFICIENCY = 0.8;
+/* Networks reach about this share of the matrix product's speed; less where products are so fast
+ * that other work counts, as with AMX (bench/README.md). */
+static double efficiency(const dl_context *cx) {
+    return products_of(cx)->speed > 4.0 ? 0.45 : 0.8;
+}
 
 /* The settings of the run, and its pictures for one prompt and seed. */
 static int take_settings(dl_context *cx, const dl_model *model, const dl_options *options,
@@ -55,13 +59,14 @@ static int make_estimate(const struct invocation *call, dl_model *model, struct 
         status = dl_measure_speed(call->cx, &speed);
     if (status == DL_OK) {
         const double picture = out->plan.picture;
-        out->picture_seconds = picture / (speed * EFFICIENCY);
+        speed *= efficiency(call->cx);
+        out->layers = (int)layers;
+        out->picture_seconds = picture / speed;
         for (int i = 0; i < info.stages; i++)
             out->stage_seconds[i] = (out->plan.stages[i].step * out->plan.stages[i].steps +
                                      out->plan.stages[i].decode) /
-                                    (speed * EFFICIENCY);
-        out->lens_seconds =
-            (picture * (double)layers + 2 * out->plan.encode) / (speed * EFFICIENCY);
+                                    speed;
+        out->lens_seconds = (picture * (double)layers + 2 * out->plan.encode) / speed;
     }
     inputs_free(&inputs);
     return status;
@@ -138,7 +143,8 @@ static void print_text(const struct invocation *call, const dl_model *model,
            e->plan.measures[0] ? "; " : "", e->plan.measures);
     printf("  work          encoder %.2f, step %.2f, decoder %.2f GFLOP\n", 2e-9 * e->plan.encode,
            2e-9 * e->plan.step, 2e-9 * e->plan.decode);
-    printf("  time here     about %s a picture, %s a lens over all layers\n", picture, whole);
+    printf("  time here     about %s a picture, %s a lens over %d layer%s\n", picture, whole, e->layers,
+           e->layers == 1 ? "" : "s");
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */

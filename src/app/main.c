@@ -153,7 +153,7 @@ static void print_usage(FILE *to) {
                 "environment:\n"
                 "  DLENS_MODEL            the model where -m says none\n"
                 "  DLENS_WEIGHTS          folder in which bundled models are looked for first\n"
-                "  DLENS_ISA              instruction set to use: ref, avx2, avx512 or neon\n");
+                "  DLENS_ISA              instruction set to use: ref, avx2, avx512, amx or neon\n");
 }
 
 static void print_help(const struct command *c) {
