@@ -94,7 +94,8 @@ def assemble(args, encoder: str) -> None:
 
 
 def restore(args) -> None:
-    """Working folder from assembled models: what is frozen as it is, denoisers with their averaged weights."""
+    """Working folder from assembled models: what is frozen as it is, denoisers with their averaged weights, and the figures."""
+    rows: dict = {}
     for encoder in PARTS:
         source = args.restore / f"emoji-{encoder}"
         if not source.exists():
@@ -108,6 +109,7 @@ def restore(args) -> None:
         shutil.copytree(source / "tokenizer", args.work / f"tokenizer-{encoder}", dirs_exist_ok=True)
         shutil.copy(source / "noun_frequency.json", args.work)
         facts = json.loads((source / "training.json").read_text())
+        rows.update(facts["measured"])
         net = UNet2DConditionModel.from_pretrained(source / "unet").float()
         net.save_pretrained(args.work / f"unet-{encoder}" / "model")
         report, weights = facts["denoiser"], net.state_dict()
@@ -122,6 +124,7 @@ def restore(args) -> None:
             if stage in facts["done"]:
                 common.write_json(args.work / "done" / f"{stage}.json", facts["done"][stage])
         common.log(f"restored {source.name}: {report['samples']} samples")
+    (args.work / "metrics.jsonl").write_text("".join(json.dumps(dict(stage=k, **v)) + "\n" for k, v in rows.items()))
 
 
 def psnr(a, b) -> float:
