@@ -41,7 +41,8 @@ static void pictures_stay(void **state) {
     assert_int_equal(dl_context_new(&cx), DL_OK);
     assert_int_equal(dl_model_open(cx, "weights/emoji-clip", &model), DL_OK);
     dl_options_init(&options);
-    options.layers = "0,-1";
+    /* determined ones: layer 0 tips over at any rounding, that of held activations to f16 included */
+    options.layers = "8,-1";
     options.steps = plain ? 2 : 5;
     options.width = options.height = SIDE;
     for (int precision = DL_F32; precision <= DL_FAST; precision++) {
