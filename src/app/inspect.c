@@ -29,9 +29,9 @@ static double efficiency(const dl_context *cx) {
     return products_of(cx)->speed > 4.0 ? 0.45 : 0.8;
 }
 
-/* The settings of the run, and its pictures for one prompt and seed. */
+/* The settings of the run. */
 static int take_settings(dl_context *cx, const dl_model *model, const dl_options *options,
-                         struct estimate *out, size_t *pictures) {
+                         struct estimate *out) {
     struct settings s = {0};
     int status = settings_resolve(cx, model, options, &s);
     out->width = (int)s.width;
@@ -39,7 +39,7 @@ static int take_settings(dl_context *cx, const dl_model *model, const dl_options
     out->steps = (int)s.steps;
     out->guidance = s.guidance;
     out->sampler = s.sampler;
-    *pictures = s.layer_count;
+    out->layers = (int)s.layer_count;
     settings_free(&s);
     return status;
 }
@@ -48,11 +48,10 @@ static int make_estimate(const struct invocation *call, dl_model *model, struct 
     struct inputs inputs = {0};
     dl_model_info info;
     double speed;
-    size_t layers = 0;
     dl_model_describe(model, &info);
     int status = inputs_read(call->cx, model, call->options, &inputs);
     if (status == DL_OK)
-        status = take_settings(call->cx, model, &inputs.options, out, &layers);
+        status = take_settings(call->cx, model, &inputs.options, out);
     if (status == DL_OK)
         status = limit_memory(call->cx, model, call->options, &inputs.options, 1, &out->plan);
     if (status == DL_OK)
@@ -60,13 +59,12 @@ static int make_estimate(const struct invocation *call, dl_model *model, struct 
     if (status == DL_OK) {
         const double picture = out->plan.picture;
         speed *= efficiency(call->cx);
-        out->layers = (int)layers;
         out->picture_seconds = picture / speed;
         for (int i = 0; i < info.stages; i++)
             out->stage_seconds[i] = (out->plan.stages[i].step * out->plan.stages[i].steps +
                                      out->plan.stages[i].decode) /
                                     speed;
-        out->lens_seconds = (picture * (double)layers + 2 * out->plan.encode) / speed;
+        out->lens_seconds = (picture * out->layers + 2 * out->plan.encode) / speed;
     }
     inputs_free(&inputs);
     return status;

@@ -62,61 +62,43 @@ static inline void finish_writing(void) {
     __asm__ volatile("" ::: "memory");
 }
 
-/* 16 rows. */
-static inline void upper_rows(float *c, size_t ldc, const float *a, const float *b, size_t K,
-                              bool add) {
-    const size_t row = ldc * sizeof *c;
-    finish_writing();
-    if (add) {
-        _tile_loadd(0, c, row);
-        _tile_loadd(1, c + LANES, row);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-    }
-    for (size_t k = 0; k < K; k += LANES, b += LANES * COLUMNS) {
-        _tile_loadd(4, a + k, LEFT_BYTES);
-        _tile_loadd(6, b, RIGHT_BYTES);
-        _tile_loadd(7, b + LANES, RIGHT_BYTES);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-    }
-    _tile_stored(0, c, row);
-    _tile_stored(1, c + LANES, row);
-}
-
-/* 32 rows. */
-static inline void all_rows(float *c, size_t ldc, const float *a, const float *b, size_t K,
-                            bool add) {
+/* 32 rows, or without `both`, a constant in every call, the upper 16. */
+static inline void multiply_rows(float *c, size_t ldc, const float *a, const float *b, size_t K,
+                                 bool add, bool both) {
     const size_t row = ldc * sizeof *c;
     const float *a_lower = a + LANES * LEFT_STRIDE;
     float *lower = c + LANES * ldc;
     finish_writing();
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
     if (add) {
         _tile_loadd(0, c, row);
         _tile_loadd(1, c + LANES, row);
+    }
+    if (add && both) {
         _tile_loadd(2, lower, row);
         _tile_loadd(3, lower + LANES, row);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
     }
     for (size_t k = 0; k < K; k += LANES, b += LANES * COLUMNS) {
         _tile_loadd(4, a + k, LEFT_BYTES);
         _tile_loadd(6, b, RIGHT_BYTES);
         _tile_loadd(7, b + LANES, RIGHT_BYTES);
-        _tile_loadd(5, a_lower + k, LEFT_BYTES);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        if (both) {
+            _tile_loadd(5, a_lower + k, LEFT_BYTES);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
     }
     _tile_stored(0, c, row);
     _tile_stored(1, c + LANES, row);
-    _tile_stored(2, lower, row);
-    _tile_stored(3, lower + LANES, row);
+    if (both) {
+        _tile_stored(2, lower, row);
+        _tile_stored(3, lower + LANES, row);
+    }
 }
 
 static inline void copy_rows(float *to, size_t ldt, const float *from, size_t ldf, size_t rows) {
@@ -132,17 +114,18 @@ static void some_rows(float *c, size_t ldc, const float *a, const float *b, size
     float whole[ROWS * COLUMNS];
     if (add)
         copy_rows(whole, COLUMNS, c, ldc, rows);
-    (rows > LANES ? all_rows : upper_rows)(whole, COLUMNS, a, b, K, add);
+    if (rows > LANES)
+        multiply_rows(whole, COLUMNS, a, b, K, add, true);
+    else
+        multiply_rows(whole, COLUMNS, a, b, K, add, false);
     copy_rows(c, ldc, whole, COLUMNS, rows);
 }
 
 #define TILE(R)                                                                                    \
     static void tile_##R(float *c, size_t ldc, const float *a, const float *b, size_t K,           \
                          bool add) {                                                               \
-        if (R == ROWS)                                                                             \
-            all_rows(c, ldc, a, b, K, add);                                                        \
-        else if (R == LANES)                                                                       \
-            upper_rows(c, ldc, a, b, K, add);                                                      \
+        if (R % LANES == 0)                                                                        \
+            multiply_rows(c, ldc, a, b, K, add, R == ROWS);                                        \
         else                                                                                       \
             some_rows(c, ldc, a, b, K, add, R);                                                    \
     }
