@@ -134,6 +134,80 @@ TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14) TILE(15) TILE(16)
 TILE(17) TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23) TILE(24)
 TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
 
+/* ---- windows --------------------------------------------------------------------------------- */
+
+/* 16 parts x 32 sums of windows: registers 0 to 2 hold those of the left columns, 3 to 5 those of
+ * the right ones, 6 the pixels of one part after the other, 7 the left columns of b and then the
+ * right. Half as much of b is read for each product as with 32 rows. `parts` is a constant in every
+ * call. */
+static inline void multiply_windows(float *c, const float *const *x, size_t line, size_t plane,
+                                    size_t planes, const float *b, bool add, size_t parts) {
+    float *c1 = c + LANES * COLUMNS, *c2 = c1 + LANES * COLUMNS;
+    finish_writing();
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    if (add) {
+        _tile_loadd(0, c, RIGHT_BYTES);
+        _tile_loadd(3, c + LANES, RIGHT_BYTES);
+    }
+    if (add && parts > 1) {
+        _tile_loadd(1, c1, RIGHT_BYTES);
+        _tile_loadd(4, c1 + LANES, RIGHT_BYTES);
+    }
+    if (add && parts > 2) {
+        _tile_loadd(2, c2, RIGHT_BYTES);
+        _tile_loadd(5, c2 + LANES, RIGHT_BYTES);
+    }
+    for (size_t k = 0; k < planes; k++)
+        for (size_t tap = 0; tap < 9; tap++, b += LANES * COLUMNS) {
+            const size_t at = k * plane + tap / 3 * line + tap % 3 * LANES;
+            _tile_loadd(7, b, RIGHT_BYTES);
+            _tile_loadd(6, x[0] + at, ROW_BYTES);
+            _tile_dpbf16ps(0, 6, 7);
+            if (parts > 1) {
+                _tile_loadd(6, x[1] + at, ROW_BYTES);
+                _tile_dpbf16ps(1, 6, 7);
+            }
+            if (parts > 2) {
+                _tile_loadd(6, x[2] + at, ROW_BYTES);
+                _tile_dpbf16ps(2, 6, 7);
+            }
+            _tile_loadd(7, b + LANES, RIGHT_BYTES);
+            if (parts > 2) {
+                _tile_dpbf16ps(5, 6, 7);
+            }
+            if (parts > 1) {
+                _tile_loadd(6, x[1] + at, ROW_BYTES);
+                _tile_dpbf16ps(4, 6, 7);
+            }
+            _tile_loadd(6, x[0] + at, ROW_BYTES);
+            _tile_dpbf16ps(3, 6, 7);
+        }
+    _tile_stored(0, c, RIGHT_BYTES);
+    _tile_stored(3, c + LANES, RIGHT_BYTES);
+    if (parts > 1) {
+        _tile_stored(1, c1, RIGHT_BYTES);
+        _tile_stored(4, c1 + LANES, RIGHT_BYTES);
+    }
+    if (parts > 2) {
+        _tile_stored(2, c2, RIGHT_BYTES);
+        _tile_stored(5, c2 + LANES, RIGHT_BYTES);
+    }
+}
+
+#define WINDOWS(P)                                                                                 \
+    static void windows_##P(float *c, const float *const *x, size_t line, size_t plane,            \
+                            size_t planes, const float *b, bool add) {                             \
+        multiply_windows(c, x, line, plane, planes, b, add, P);                                    \
+    }
+WINDOWS(1) WINDOWS(2) WINDOWS(3)
+
+static window_function *const windows[WINDOW_PARTS + 1] = {NULL, windows_1, windows_2, windows_3};
+
 /* ---- peak ------------------------------------------------------------------------------------ */
 
 static double multiply_adds(float *out, size_t steps) {
@@ -176,6 +250,7 @@ const struct products products_amx = {
              tile_11, tile_12, tile_13, tile_14, tile_15, tile_16, tile_17, tile_18,
              tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,
              tile_27, tile_28, tile_29, tile_30, tile_31, tile_32},
+    .window_tile = windows,
     .enter = enter,
     .leave = leave,
     .left_rows = left_rows,

@@ -8,10 +8,10 @@
  * nearest-neighbour enlargement cost nothing and no matrix of windows is ever stored.
  *
  * B batch   H, W picture sides   C channels in   N channels out   k side of the window */
+#include "kernels/conv3x3.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "kernels/op_log.h"
-#include "kernels/winograd.h"
 
 struct windows {
     const float *x; /* (B,H,W,C) */
@@ -46,7 +46,7 @@ static void locate_windows(const void *source, size_t first, size_t rows, const 
     }
 }
 
-/* The row source of winograd.h. */
+/* The pixel source of conv3x3.h. */
 static const float *window_pixel(const void *source, size_t b, size_t i, size_t j) {
     const struct windows *v = source;
     const struct conv_shape *s = &v->shape;
@@ -70,23 +70,28 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
     v.in_W = s->up_W ? s->up_W : s->W;
     v.out_H = (v.in_H + s->pad_before + s->pad_after - v.k) / s->stride + 1;
     v.out_W = (v.in_W + s->pad_before + s->pad_after - v.k) / s->stride + 1;
-    const bool pays =
-        v.k == 3 && s->stride == 1 &&
-        winograd_pays(products_of(cx), v.out_H, v.out_W, w->shape[0], v.C); /* of the whole */
+    const struct products *format = products_of(cx);
+    const bool plain = v.k == 3 && s->stride == 1;
+    const bool by_winograd =
+        plain && winograd_pays(format, v.out_H, v.out_W, w->shape[0], v.C); /* of the whole */
+    const bool by_lines = plain && lines_fit(format, v.out_W);
     if (s->rows)
         v.out_H = s->rows;
+    const struct conv3x3 p = {.y = y,
+                              .B = s->B,
+                              .out_H = v.out_H,
+                              .out_W = v.out_W,
+                              .N = w->shape[0],
+                              .C = v.C,
+                              .weight = w,
+                              .ep = ep,
+                              .pixel = window_pixel,
+                              .source = &v};
     pages_use(cx, w);
-    if (pays)
-        winograd(cx, &(struct winograd){.y = y,
-                                        .B = s->B,
-                                        .out_H = v.out_H,
-                                        .out_W = v.out_W,
-                                        .N = w->shape[0],
-                                        .C = v.C,
-                                        .weight = w,
-                                        .ep = ep,
-                                        .pixel = window_pixel,
-                                        .source = &v});
+    if (by_winograd)
+        winograd(cx, &p);
+    else if (by_lines)
+        convolve_lines(cx, &p);
     else
         multiply(cx, &(struct product){.y = y,
                                        .M = s->B * v.out_H * v.out_W,

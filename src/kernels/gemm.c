@@ -69,7 +69,8 @@ struct job {
 
 /* ---- the grid -------------------------------------------------------------------------------- */
 
-/* Packing a column's weights, in units of a multiply-add of f32 for each of them (bench/README.md). */
+/* Packing a column's weights, in units of a multiply-add of f32 for each of them (bench/README.md).
+ */
 static const double PACK_COST = 12.0;
 
 /* Time of a grid in units of one column vector times one K: rounds of blocks, each the product
@@ -137,24 +138,23 @@ static bool holds_lanes(const struct job *job, size_t n) {
            (uintptr_t)w->data % sizeof(float) == 0;
 }
 
-/* One panel of a window's weights, rows of (n, taps): from (channel, tap) to (tap, channel), and
- * then, tap by tap, to the operands' format. */
-static void pack_window(const struct job *job, const struct scratch *s, float *panel,
-                        const float *w, size_t ld, size_t count, size_t n) {
-    const size_t taps = job->p->taps, K = n * taps, columns = job->kernels->columns;
+void pack_window(const struct kernels *kn, const struct products *format, float *panel,
+                 float *window, const float *w, size_t ld, size_t count, size_t n, size_t taps) {
+    const size_t K = n * taps, columns = kn->columns;
     size_t order[2 * BLOCK_K];
-    for (size_t i = 0; i < K; i++)
-        order[i] = i % taps * n + i / taps;
-    if (!job->format->right_columns) {
-        job->kernels->transpose(panel, columns, order, w, ld, count, K);
+    for (size_t c = 0, i = 0; c < n; c++)
+        for (size_t tap = 0; tap < taps; tap++)
+            order[i++] = tap * n + c;
+    if (!format->right_columns) {
+        kn->transpose(panel, columns, order, w, ld, count, K);
         return;
     }
     if (count < columns)
-        memset(s->window, 0, K * columns * sizeof *s->window);
-    job->kernels->transpose(s->window, columns, order, w, ld, count, K);
+        memset(window, 0, K * columns * sizeof *window);
+    kn->transpose(window, columns, order, w, ld, count, K);
     for (size_t tap = 0; tap < taps; tap++)
-        job->format->right_columns(panel + tap * lanes_of(job->format, n) * columns,
-                                   s->window + tap * n * columns, n);
+        format->right_columns(panel + tap * lanes_of(format, n) * columns,
+                              window + tap * n * columns, n);
 }
 
 /* The weights of a step and of columns [j, j + count) to one panel. */
@@ -179,7 +179,7 @@ static void pack_panel(const struct job *job, const struct scratch *s, float *pa
     if (p->taps == 1)
         job->format->right_rows(panel, kn->columns, rows, ld, count, K);
     else
-        pack_window(job, s, panel, rows, ld, count, t->n);
+        pack_window(kn, job->format, panel, s->window, rows, ld, count, t->n, p->taps);
 }
 
 /* Packs the weights of a step to panels. */
@@ -214,8 +214,7 @@ static void fetch_rows(const struct job *job, const struct scratch *s, size_t ro
 /* The register tiles of `count` rows from row i of the block with the panel of column j; after the
  * last step the epilogue follows. */
 static void multiply_tile(const struct job *job, const struct scratch *s, const struct step *t,
-                          size_t i, size_t count, size_t j, const float *left,
-                          const float *right) {
+                          size_t i, size_t count, size_t j, const float *left, const float *right) {
     static const struct epilogue none;
     const struct product *p = job->p;
     const struct kernels *kn = job->kernels;
@@ -241,8 +240,8 @@ static void multiply_step(const struct job *job, const struct scratch *s, const 
         size_t end = min(g + group, t->rows), ahead = min(end + group, t->rows) - end;
         job->format->left_rows(s->left, s->at + g * p->taps, end - g, p->taps, t->c, t->n);
         for (size_t panel = 0; panel < panels; panel++) {
-            fetch_rows(job, s, end + panel * ahead / panels, end + (panel + 1) * ahead / panels, t->c,
-                       t->n);
+            fetch_rows(job, s, end + panel * ahead / panels, end + (panel + 1) * ahead / panels,
+                       t->c, t->n);
             for (size_t i = g; i < end; i += height)
                 multiply_tile(job, s, t, i, min(height, end - i), t->first + panel * columns,
                               s->left + (i - g) * LEFT_STRIDE, right);
@@ -286,8 +285,8 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     const bool window = p->taps > 1 && job->format->right_columns;
     s->at = arena_bytes(cx, g->rows * p->taps * sizeof *s->at);
     s->left = floats(cx, job->format->group * job->format->rows * LEFT_STRIDE);
-    s->right = floats(cx, (g->keeps ? ceil_div(p->C, g->chunk) : 1) *
-                              packed_size(p, job->format, g));
+    s->right =
+        floats(cx, (g->keeps ? ceil_div(p->C, g->chunk) : 1) * packed_size(p, job->format, g));
     s->kept = 0;
     s->wide = weights_in_place(p->weight) ? NULL : floats(cx, n * p->taps * columns);
     s->window = window ? floats(cx, n * p->taps * columns) : NULL;

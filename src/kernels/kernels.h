@@ -34,6 +34,18 @@ enum {
 typedef void tile_function(float *c, size_t ldc, const float *a, const float *b, size_t K,
                            bool add);
 
+/* Sums of windows, c (16 parts, columns) = or += with `add`, for `parts` times 16 outputs:
+ *
+ *     c[16 i + r, n] (+)= sum over planes k, taps 3 p + q, lanes l of
+ *                         x_i[k plane + p line + (r + q) 16 + l] b[((9 k + 3 p + q) 16 + l) columns + n]
+ *
+ * x_i, i < parts: the first pixel under the window of the first of 16 neighbouring outputs. A pixel
+ * has 16 lanes of a plane; the next line begins `line` lanes on, the next plane `plane`. `parts` is
+ * fixed per function. */
+enum { WINDOW_PARTS = 3 };
+typedef void window_function(float *c, const float *const *x, size_t line, size_t plane,
+                             size_t planes, const float *b, bool add);
+
 #define F16_MAX 65504.0f
 
 /* How a table multiplies in one format of numbers. Both operands of the tile are packed along k in
@@ -50,6 +62,7 @@ struct products {
     size_t rows;      /* of the register tile; its columns are those of the table */
     size_t group;     /* row panels that a packed right panel meets in the innermost cache */
     tile_function *tile[TILE_ROWS_MAX + 1]; /* tile[R] computes R rows */
+    window_function *const *window_tile; /* (WINDOW_PARTS + 1) by parts; NULL: this format has none */
 
     /* What a thread calls before and after its tiles; NULL: nothing. */
     void (*enter)(void), (*leave)(void);

@@ -28,7 +28,7 @@
  * steps that depend on C alone.
  *
  * B batch   C channels in   N channels out   tiles of 4x4 outputs, those at the rim cut off */
-#include "kernels/winograd.h"
+#include "kernels/conv3x3.h"
 
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
@@ -67,7 +67,7 @@ struct grid {
 
 /* What all tasks have in common. */
 struct job {
-    const struct winograd *p;
+    const struct conv3x3 *p;
     const struct kernels *kernels;
     const struct products *format; /* of V and U */
     struct grid grid;
@@ -115,7 +115,7 @@ static double grid_cost(const struct products *format, double rounds, double t, 
 }
 
 /* The cheapest cut into tiles for these column blocks and groups of steps, if below *cost. */
-static void try_tiles(const struct winograd *p, const struct kernels *kn,
+static void try_tiles(const struct conv3x3 *p, const struct kernels *kn,
                       const struct products *format, size_t threads, size_t column_blocks,
                       size_t group, struct grid *g, double *cost) {
     const size_t panels = ceil_div(ceil_div(p->N, kn->columns), column_blocks);
@@ -139,7 +139,7 @@ static void try_tiles(const struct winograd *p, const struct kernels *kn,
 }
 
 /* The cheapest grid of tasks. */
-static struct grid choose_grid(const struct winograd *p, const struct kernels *kn,
+static struct grid choose_grid(const struct conv3x3 *p, const struct kernels *kn,
                                const struct products *format, size_t threads) {
     struct grid g = {.down = ceil_div(p->out_H, SIDE), .across = ceil_div(p->out_W, SIDE)};
     double cost = 0.0;
@@ -169,7 +169,7 @@ static size_t slot(const struct grid *g, size_t step, size_t position) {
 
 /* V of the block's tiles and the group of steps that begins with `first`. */
 static void transform_inputs(const struct job *job, float *V, const struct block *k, size_t first) {
-    const struct winograd *p = job->p;
+    const struct conv3x3 *p = job->p;
     const struct grid *g = &job->grid;
     for (size_t t = 0; t < k->tiles; t++) {
         size_t tile = k->first + t, b = tile / (g->down * g->across);
@@ -193,7 +193,7 @@ static void transform_inputs(const struct job *job, float *V, const struct block
 /* U of channels [c, c + n) and the panel of column j. */
 static void transform_weights(const struct job *job, const struct scratch *s, size_t j, size_t c,
                               size_t n) {
-    const struct winograd *p = job->p;
+    const struct conv3x3 *p = job->p;
     const struct kernels *kn = job->kernels;
     const struct tensor *w = p->weight;
     size_t count = min(kn->columns, p->N - j), row = p->C * TAPS, from = j * row + c * TAPS;
@@ -213,7 +213,7 @@ static void transform_weights(const struct job *job, const struct scratch *s, si
 static void transform_outputs(const struct job *job, const float *M, const struct block *k,
                               size_t j) {
     static const struct epilogue none;
-    const struct winograd *p = job->p;
+    const struct conv3x3 *p = job->p;
     const struct kernels *kn = job->kernels;
     const struct grid *g = &job->grid;
     const struct epilogue *ep = p->ep ? p->ep : &none;
@@ -251,7 +251,7 @@ static void multiply_positions(const struct job *job, const struct scratch *s, f
 static void run_block(const void *of, void *scratch, size_t index) {
     const struct job *job = of;
     const struct scratch *s = scratch;
-    const struct winograd *p = job->p;
+    const struct conv3x3 *p = job->p;
     const struct grid *g = &job->grid;
     const size_t columns = job->kernels->columns, panels = ceil_div(p->N, columns);
     size_t row = index % g->tile_blocks, column = index / g->tile_blocks;
@@ -282,7 +282,7 @@ static void run_block(const void *of, void *scratch, size_t index) {
 static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     const struct job *job = of;
     struct scratch *s = scratch;
-    const struct winograd *p = job->p;
+    const struct conv3x3 *p = job->p;
     const struct grid *g = &job->grid;
     size_t columns = cx->kernels->columns, weights = g->step * columns;
     s->V = floats(cx, ceil_div(g->group * WINOGRAD_POSITIONS, g->slots) * g->V_stride);
@@ -292,7 +292,7 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     s->M = floats(cx, g->held * WINOGRAD_POSITIONS * g->M_stride);
 }
 
-void winograd(dl_context *cx, const struct winograd *p) {
+void winograd(dl_context *cx, const struct conv3x3 *p) {
     double tiles = (double)(p->B * ceil_div(p->out_H, SIDE) * ceil_div(p->out_W, SIDE));
     double work = WINOGRAD_POSITIONS * tiles * (double)p->N * (double)p->C;
     struct job job = {.p = p, .kernels = cx->kernels, .format = products_of(cx)};

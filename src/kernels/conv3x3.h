@@ -1,11 +1,12 @@
-/* 3x3 convolution with fewer multiplications (winograd.c), behind op_conv2d. */
-#ifndef DLENS_KERNELS_WINOGRAD_H
-#define DLENS_KERNELS_WINOGRAD_H
+/* 3x3 convolutions of stride 1 by other means than the product of windows (gemm.h), behind
+ * op_conv2d: with fewer multiplications (winograd.c), or without gathering windows (lines.c). */
+#ifndef DLENS_KERNELS_CONV3X3_H
+#define DLENS_KERNELS_CONV3X3_H
 
-#include "kernels/ops.h"
+#include "kernels/kernels.h"
 
-/* A convolution of stride 1 with a 3x3 window, y (B,out_H,out_W,N) from C channels. */
-struct winograd {
+/* y (B,out_H,out_W,N) from C channels. */
+struct conv3x3 {
     float *y;
     size_t B, out_H, out_W, N, C;
     const struct tensor *weight; /* (N,C,3,3) */
@@ -21,6 +22,11 @@ struct winograd {
  * of one item alone, so that an item's result depends neither on the batch nor on the threads. */
 bool winograd_pays(const struct products *format, size_t out_H, size_t out_W, size_t N, size_t C);
 
-void winograd(dl_context *cx, const struct winograd *p);
+void winograd(dl_context *cx, const struct conv3x3 *p);
+
+/* True where the format has tiles for it and lines are whole tiles long. */
+bool lines_fit(const struct products *format, size_t out_W);
+
+void convolve_lines(dl_context *cx, const struct conv3x3 *p);
 
 #endif
