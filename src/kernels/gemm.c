@@ -56,7 +56,7 @@ struct scratch {
     size_t kept;      /* 1 + the column of blocks whose weights these are; 0: of none */
     float *wide;      /* (tile columns, K of the step) weights widened, where they are not f32 */
     float *window;    /* (taps, channels, tile columns) a window's, before they are narrowed */
-    float *sum;       /* (rows, columns) */
+    float *sum;       /* (rows, columns), or if there is but one step those of a register tile */
 };
 
 /* What all blocks have in common. */
@@ -220,8 +220,9 @@ static void multiply_tile(const struct job *job, const struct scratch *s, const 
     const struct kernels *kn = job->kernels;
     const struct epilogue *ep = p->ep ? p->ep : &none;
     size_t K = p->taps * lanes_of(job->format, t->n);
-    size_t ldc = round_up(t->last - t->first, kn->columns);
-    float *sum = s->sum + i * ldc + (j - t->first);
+    const bool once = t->n == p->C; /* sums do not wait for another step */
+    const size_t ldc = once ? kn->columns : round_up(t->last - t->first, kn->columns);
+    float *sum = once ? s->sum : s->sum + i * ldc + (j - t->first);
     job->format->tile[count](sum, ldc, left, right + (j - t->first) * K, K, t->c > 0);
     if (t->c + t->n < p->C)
         return;
@@ -290,7 +291,7 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     s->kept = 0;
     s->wide = weights_in_place(p->weight) ? NULL : floats(cx, n * p->taps * columns);
     s->window = window ? floats(cx, n * p->taps * columns) : NULL;
-    s->sum = floats(cx, g->rows * g->columns);
+    s->sum = floats(cx, n == p->C ? job->format->rows * columns : g->rows * g->columns);
 }
 
 void multiply(dl_context *cx, const struct product *p) {
