@@ -58,6 +58,7 @@ static const struct row rows[] = {
     {"linear 8192x2560x320", LINEAR, 8192, 2560, 320, 0},
     {"linear 8192x320x1280", LINEAR, 8192, 320, 1280, 0},
     {"linear 2048x640x640", LINEAR, 2048, 640, 640, 0},
+    {"linear 2048x5120x640", LINEAR, 2048, 5120, 640, 0},
     {"linear 512x1280x1280", LINEAR, 512, 1280, 1280, 0},
     {"linear 512x10240x1280", LINEAR, 512, 10240, 1280, 0},
     {"linear 154x320x768", LINEAR, 154, 320, 768, 0},

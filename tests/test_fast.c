@@ -100,8 +100,12 @@ static void conv_case(const struct conv_shape *s, size_t N, size_t K, size_t k, 
     float *rx = rounded_copy(x, in), *rw = rounded_copy(w, N * K * k * k);
     double *expected = doubles(n), *rounded = doubles(n);
     char what[128];
+    uint16_t *half = malloc(N * K * k * k * sizeof *half);
     struct tensor t = {.dtype = DTYPE_F32, .ndim = 4, .shape = {N, K, k, k}, .data = w};
+    struct tensor narrow = {.dtype = DTYPE_BF16, .ndim = 4, .shape = {N, K, k, k}, .data = half};
     struct epilogue ep = {b, NULL, ACT_NONE};
+    for (size_t i = 0; i < N * K * k * k; i++)
+        half[i] = f32_to_bf16(w[i]);
     define_conv(expected, x, w, N, K, k, s, &ep);
     define_conv(rounded, rx, rw, N, K, k, s, &ep);
     snprintf(what, sizeof what, "fast %zux%zu convolution of %zux%zu, %zu <- %zu", k, k, H, W, N,
@@ -116,7 +120,12 @@ static void conv_case(const struct conv_shape *s, size_t N, size_t K, size_t k, 
         one.B = 1;
         PLANNED(op_conv2d(&cx, y, x, &t, &one, &ep));
         check_bits(what, y, first, item);
+        if (!cx.fast->winograd_input) { /* whose transforms are of what is not yet rounded */
+            PLANNED(op_conv2d(&cx, y, x, &narrow, s, &ep));
+            check_bits(what, y, first, n);
+        }
     }
+    free(half);
     free(x), free(w), free(b), free(y), free(first), free(rx), free(rw), free(expected);
     free(rounded);
 }
@@ -155,6 +164,52 @@ static void convolutions_by_lines(void **state) {
     conv_case(&s, 33, 65, 3, false);
     s.up_H = 12, s.up_W = 33;
     conv_case(&s, 5, 33, 3, false);
+    s = (struct conv_shape){.B = 3, .H = 4, .W = 8, .stride = 1, .pad_before = 1, .pad_after = 1};
+    conv_case(&s, 40, 340, 3, false); /* tiles of two lines, */
+    s.B = 2, s.H = 16, s.W = 3;
+    conv_case(&s, 9, 50, 3, false); /* of a picture's all */
+}
+
+/* A norm before a convolution, by itself and put in: as long as it is written the same bits; put in,
+ * the same but for what a short exponential moves over the edges of bf16. */
+static void norm_case(size_t B, size_t H, size_t W, enum activation act) {
+    enum { C = 44, N = 10, GROUPS = 4 };
+    const size_t P = H * W, n = B * P * N;
+    float *x = numbers(B * P * C), *w = numbers(N * C * 9), *weight = numbers(C), *bias = numbers(C);
+    float *normed = numbers(B * P * C), *room = numbers(B * P * C);
+    float *y = numbers(n), *expected = numbers(n), *a = numbers(B * C), *b = numbers(B * C);
+    double *wide = doubles(n);
+    const struct tensor t = {.dtype = DTYPE_F32, .ndim = 4, .shape = {N, C, 3, 3}, .data = w};
+    const struct conv_shape s = {
+        .B = B, .H = H, .W = W, .stride = 1, .pad_before = 1, .pad_after = 1};
+    const struct input_norm norm = {a, b, act};
+    EACH_TABLE for (int fast = 0; fast < 2; fast++) {
+        if (!(cx.fast = fast ? products_bf16(names[table]) : NULL) && fast)
+            continue;
+        PLANNED(op_group_norm(&cx, normed, x, weight, bias, NULL, NULL, B, P, C, GROUPS, 1e-5f, act));
+        PLANNED(op_conv2d(&cx, expected, normed, &t, &s, NULL));
+        PLANNED(op_group_norm_factors(&cx, a, b, x, weight, bias, NULL, NULL, B, P, C, GROUPS, 1e-5f));
+        for (int own = 0; own < 2; own++) {
+            PLANNED(op_norm_conv2d(&cx, y, x, own ? NULL : room, &t, &s, &norm, NULL));
+            for (size_t i = 0; i < n; i++)
+                wide[i] = (double)expected[i];
+            if (cx.fast && cx.fast->planes)
+                check_mean("norm put in", y, wide, n, 1e-3);
+            else
+                check_bits("norm", y, expected, n);
+        }
+    }
+    cx.fast = NULL;
+    free(x), free(w), free(weight), free(bias), free(normed), free(room), free(y), free(expected);
+    free(a), free(b), free(wide);
+}
+
+static void norms_before_convolutions(void **state) {
+    (void)state;
+    norm_case(2, 3, 16, ACT_SILU);
+    norm_case(1, 4, 16, ACT_NONE);
+    norm_case(3, 4, 4, ACT_SILU);
+    norm_case(2, 5, 16, ACT_GELU); /* written: not every activation is put in */
 }
 
 static void attention_case(struct attention_shape s) {
@@ -272,6 +327,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_layers), cmocka_unit_test(convolutions),
         cmocka_unit_test(convolutions_by_lines),
+        cmocka_unit_test(norms_before_convolutions),
         cmocka_unit_test(attentions),    cmocka_unit_test(attention_extremes),
         cmocka_unit_test(rounding),      cmocka_unit_test(only_where_asked),
     };

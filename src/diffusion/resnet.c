@@ -33,41 +33,49 @@ void bind_resnet(struct binder *b, struct resnet *out, const struct resnet_style
         bind_linear(b, &out->shortcut, "conv_shortcut", N, K, BIAS_YES);
 }
 
-/* h (B,P,N) = act(norm2(h)) with the time put in; P pixels. */
-static void time_and_norm(dl_context *cx, float *h, const struct resnet *w, const float *temb,
-                          size_t B, size_t P) {
+/* One of the block's two norms with its convolution. */
+static struct norm_conv half_of(const struct resnet_style *s, const struct norm *norm,
+                                const struct conv2d *conv) {
+    return (struct norm_conv){
+        .norm = norm, .conv = conv, .groups = s->groups, .eps = s->eps, .act = s->act};
+}
+
+/* h = conv1(act(norm1(x))); room as norm_conv2d has it. */
+static void begin(dl_context *cx, float *h, const float *x, float *room, const struct resnet *w,
+                  const struct conv_shape *s) {
+    const struct norm_conv first = half_of(w->style, &w->norm1, &w->conv1);
+    norm_conv2d(cx, h, x, room, &first, s);
+}
+
+/* y (B,H,W,N) = (residual + conv2(act(norm2(h)))) / output_scale, with the time put into h or its
+ * norm. h is overwritten. */
+static void finish(dl_context *cx, float *y, float *h, const float *residual,
+                   const struct resnet *w, const float *temb, size_t B, size_t H, size_t W) {
     const struct resnet_style *s = w->style;
+    const struct conv_shape same = same_size(&w->conv2, B, H, W);
+    struct norm_conv second = half_of(s, &w->norm2, &w->conv2);
     size_t mark = arena_mark(cx);
-    float *scale = NULL, *shift = NULL;
 
     if (s->E > 0) {
         float *t = floats(cx, B * s->E); /* (B,E) act(temb) */
         op_activate(cx, t, temb, B * s->E, s->skip_time_act ? ACT_NONE : s->act);
-        shift = floats(cx, B * w->N);
+        float *shift = floats(cx, B * w->N);
         if (s->scale_shift) {
-            scale = floats(cx, B * w->N);
+            float *scale = floats(cx, B * w->N);
             linear(cx, scale, t, &w->scale, B);
             linear(cx, shift, t, &w->shift, B);
+            second.scale = scale;
+            second.shift = shift;
         } else {
             linear(cx, shift, t, &w->time, B);
-            op_add_channels(cx, h, shift, B, P, w->N);
+            op_add_channels(cx, h, shift, B, H * W, w->N);
         }
     }
-    op_group_norm(cx, h, h, w->norm2.weight, w->norm2.bias, scale, scale ? shift : NULL, B, P, w->N,
-                  s->groups, s->eps, s->act);
+    second.residual = residual;
+    norm_conv2d(cx, y, h, h, &second, &same);
+    if (s->output_scale != 1.0f)
+        op_scale(cx, y, 1.0f / s->output_scale, B * H * W * w->N);
     arena_release(cx, mark);
-}
-
-/* y (B,H,W,N) = (residual + conv2(h)) / output_scale */
-static void finish(dl_context *cx, float *y, const float *h, const float *residual,
-                   const struct resnet *w, size_t B, size_t H, size_t W) {
-    const struct conv_shape same = {
-        .B = B, .H = H, .W = W, .stride = 1, .pad_before = 1, .pad_after = 1};
-
-    op_conv2d(cx, y, h, &w->conv2.weight, &same,
-              &(struct epilogue){.bias = w->conv2.bias, .residual = residual});
-    if (w->style->output_scale != 1.0f)
-        op_scale(cx, y, 1.0f / w->style->output_scale, B * H * W * w->N);
 }
 
 /* normed (B,P,K) = act(norm1(x)) */
@@ -77,22 +85,17 @@ static void first_norm(dl_context *cx, float *normed, const float *x, const stru
                   w->style->groups, w->style->eps, w->style->act);
 }
 
-/* normed (B,H,W,K): where norm1's output goes, NULL for a buffer of its own. */
-static void apply(dl_context *cx, float *y, const float *x, float *normed, const struct resnet *w,
+/* room (B,H,W,K): for norm1's output, NULL for a buffer of its own. */
+static void apply(dl_context *cx, float *y, const float *x, float *room, const struct resnet *w,
                   const float *temb, size_t B, size_t H, size_t W) {
-    size_t P = H * W, mark = arena_mark(cx), after_h;
+    const struct conv_shape same = same_size(&w->conv1, B, H, W);
+    size_t P = H * W, mark = arena_mark(cx);
     float *h = floats(cx, B * P * w->N); /* (B,H,W,N) */
 
     if (w->K != w->N)
         linear(cx, y, x, &w->shortcut, B * P); /* a 1x1 convolution */
-    after_h = arena_mark(cx);
-    if (!normed)
-        normed = floats(cx, B * P * w->K);
-    first_norm(cx, normed, x, w, B, P);
-    conv2d(cx, h, normed, &w->conv1, B, H, W);
-    arena_release(cx, after_h);
-    time_and_norm(cx, h, w, temb, B, P);
-    finish(cx, y, h, w->K != w->N ? y : x, w, B, H, W);
+    begin(cx, h, x, room, w, &same);
+    finish(cx, y, h, w->K != w->N ? y : x, w, temb, B, H, W);
     arena_release(cx, mark);
 }
 
@@ -109,14 +112,14 @@ void resnet_consume(dl_context *cx, float *y, float *x, const struct resnet *w, 
 void resnet_enlarge(dl_context *cx, float *y, const float *x, const struct resnet *w,
                     const float *temb, size_t B, size_t H, size_t W, size_t H2, size_t W2) {
     size_t C = w->K, mark = arena_mark(cx);
-    float *h = floats(cx, B * H2 * W2 * C);    /* (B,H2,W2,C) */
-    float *normed = floats(cx, B * H * W * C); /* (B,H,W,C) */
+    float *h = floats(cx, B * H2 * W2 * C); /* (B,H2,W2,C) */
+    struct conv_shape enlarged = same_size(&w->conv1, B, H, W);
 
-    first_norm(cx, normed, x, w, B, H * W);
-    conv2d_enlarged(cx, h, normed, &w->conv1, B, H, W, H2, W2);
-    time_and_norm(cx, h, w, temb, B, H2 * W2);
+    enlarged.up_H = H2;
+    enlarged.up_W = W2;
+    begin(cx, h, x, NULL, w, &enlarged);
     enlarge_nearest(cx, y, x, B, H, W, C, H2, W2);
-    finish(cx, y, h, y, w, B, H2, W2);
+    finish(cx, y, h, y, w, temb, B, H2, W2);
     arena_release(cx, mark);
 }
 
@@ -130,8 +133,7 @@ void resnet_halve(dl_context *cx, float *y, const float *x, const struct resnet 
     first_norm(cx, normed, x, w, B, H * W);
     halve_mean(cx, pooled, normed, B, H, W, C);
     conv2d(cx, h, pooled, &w->conv1, B, H2, W2);
-    time_and_norm(cx, h, w, temb, B, H2 * W2);
     halve_mean(cx, y, x, B, H, W, C);
-    finish(cx, y, h, y, w, B, H2, W2);
+    finish(cx, y, h, y, w, temb, B, H2, W2);
     arena_release(cx, mark);
 }

@@ -173,9 +173,13 @@ static void leave(dl_context *cx, const struct unet *u, struct unet_state *s, fl
     size_t P = x->H * x->W;
     float *y = floats(cx, s->B * P * c->out_channels); /* (B,H,W,C') */
 
-    op_group_norm(cx, x->data, x->data, u->conv_norm_out.weight, u->conv_norm_out.bias, NULL, NULL,
-                  s->B, P, x->C, c->norm_num_groups, c->norm_eps, c->act);
-    conv2d(cx, y, x->data, &u->conv_out, s->B, x->H, x->W);
+    const struct norm_conv end = {.norm = &u->conv_norm_out,
+                                  .conv = &u->conv_out,
+                                  .groups = c->norm_num_groups,
+                                  .eps = c->norm_eps,
+                                  .act = c->act};
+    const struct conv_shape same = same_size(&u->conv_out, s->B, x->H, x->W);
+    norm_conv2d(cx, y, x->data, x->data, &end, &same);
     show(cx, tap, "conv_out", y, s->B, x->H, x->W, c->out_channels);
     op_to_channels_first(cx, out, y, s->B, c->out_channels, P);
 }

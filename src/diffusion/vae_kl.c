@@ -239,9 +239,13 @@ static void run_end(dl_context *cx, float *y, float *x, const struct kl_decoder 
         conv_strips(cx, y, x, &d->norm, &d->conv_out, &style, H, W);
         return;
     }
-    op_group_norm(cx, x, x, d->norm.weight, d->norm.bias, NULL, NULL, 1, H * W,
-                  d->up[d->levels - 1].channels, style.groups, style.eps, style.act);
-    conv2d(cx, y, x, &d->conv_out, 1, H, W);
+    const struct norm_conv end = {.norm = &d->norm,
+                                  .conv = &d->conv_out,
+                                  .groups = style.groups,
+                                  .eps = style.eps,
+                                  .act = style.act};
+    const struct conv_shape same = same_size(&d->conv_out, 1, H, W);
+    norm_conv2d(cx, y, x, x, &end, &same);
 }
 
 static void decode(dl_context *cx, const struct vae *vae, float *image, const float *z, size_t H,

@@ -136,12 +136,79 @@ TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
 
 /* ---- windows --------------------------------------------------------------------------------- */
 
+/* x sigmoid(x) to 1e-4, a twentieth of what rounding to bf16 costs. */
+static inline vec silu_for_bf16(vec x) {
+    vec e = exponential(v_sub(v_set1(0.0f), x)); /* infinite below -88: its inverse is 0 */
+    return v_mul(x, _mm512_rcp14_ps(v_add(v_set1(1.0f), e)));
+}
+
+static inline void planes_as(float *out, size_t plane, const float *const *at, size_t pixels,
+                             size_t n, const float *a, const float *b, bool silu) {
+    for (size_t i = 0; i < pixels; i++)
+        for (size_t c = 0; c < n; c += PAIRS) {
+            vec v[2] = {v_set1(0.0f), v_set1(0.0f)};
+            for (size_t h = 0; h < 2 && at[i] && c + h * LANES < n; h++) {
+                const size_t k = c + h * LANES;
+                v[h] = load_n(at[i] + k, n - k);
+                if (a)
+                    v[h] = v_fma(v[h], load_n(a + k, n - k), load_n(b + k, n - k));
+                if (silu)
+                    v[h] = silu_for_bf16(v[h]); /* of 0, beyond n, it is 0 */
+            }
+            v_store(out + c / PAIRS * plane + i * LANES, narrow(v[0], v[1]));
+        }
+}
+
+/* n is a number of whole planes but for the last ones of a picture's channels. */
+static void planes(float *out, size_t plane, const float *const *at, size_t pixels, size_t n,
+                   const float *a, const float *b, bool silu) {
+    if (a && silu)
+        planes_as(out, plane, at, pixels, n, a, b, true);
+    else if (a)
+        planes_as(out, plane, at, pixels, n, a, b, false);
+    else
+        planes_as(out, plane, at, pixels, n, NULL, NULL, false);
+}
+
+/* Of the weights' rows, seen as numbers of 32 bits, columns become vectors; number 9 c + t of a row
+ * and number 9 (c + 1) + t, which are a lane of tap t, are then halves of two of them: both the half
+ * that they are to be for an even t, the other one for an odd t. */
+static void right_windows(float *out, const uint16_t *w, size_t ld, size_t rows, size_t n) {
+    enum { TAPS = 9, MOST = TAPS * LANES }; /* 32-bit numbers of a row */
+    const size_t count = TAPS * n / 2;
+    __m512i column[MOST];
+    for (size_t half = 0; half < COLUMNS; half += LANES) {
+        for (size_t k = 0; k < count; k += LANES) {
+            vec v[LANES];
+            for (size_t i = 0; i < LANES; i++)
+                v[i] = half + i < rows ? load_n((const float *)(const void *)(w + (half + i) * ld) + k,
+                                                count - k)
+                                       : v_set1(0.0f);
+            v_transpose(v);
+            for (size_t i = 0; i < LANES; i++)
+                column[k + i] = _mm512_castps_si512(v[i]);
+        }
+        for (size_t t = 0; t < TAPS; t++)
+            for (size_t p = 0; p < LANES; p++) {
+                __m512i lane = _mm512_setzero_si512();
+                if (2 * p < n) {
+                    const __m512i a = column[TAPS * p + t / 2];
+                    const __m512i b = column[TAPS * p + (t + TAPS) / 2];
+                    lane = t % 2 ? _mm512_or_si512(_mm512_srli_epi32(a, 16), _mm512_slli_epi32(b, 16))
+                                 : _mm512_mask_blend_epi16(0xaaaaaaaau, a, b);
+                }
+                v_store(out + (t * LANES + p) * COLUMNS + half, _mm512_castsi512_ps(lane));
+            }
+    }
+}
+
 /* 16 parts x 32 sums of windows: registers 0 to 2 hold those of the left columns, 3 to 5 those of
  * the right ones, 6 the pixels of one part after the other, 7 the left columns of b and then the
  * right. Half as much of b is read for each product as with 32 rows. `parts` is a constant in every
  * call. */
-static inline void multiply_windows(float *c, const float *const *x, size_t line, size_t plane,
-                                    size_t planes, const float *b, bool add, size_t parts) {
+static inline void multiply_windows(float *c, const float *const *x,
+                                    const struct windows_layout *layout, size_t planes,
+                                    const float *b, bool add, size_t parts) {
     float *c1 = c + LANES * COLUMNS, *c2 = c1 + LANES * COLUMNS;
     finish_writing();
     _tile_zero(0);
@@ -164,7 +231,8 @@ static inline void multiply_windows(float *c, const float *const *x, size_t line
     }
     for (size_t k = 0; k < planes; k++)
         for (size_t tap = 0; tap < 9; tap++, b += LANES * COLUMNS) {
-            const size_t at = k * plane + tap / 3 * line + tap % 3 * LANES;
+            const size_t at =
+                k * layout->plane + tap / 3 * layout->line + tap % 3 * layout->next;
             _tile_loadd(7, b, RIGHT_BYTES);
             _tile_loadd(6, x[0] + at, ROW_BYTES);
             _tile_dpbf16ps(0, 6, 7);
@@ -200,9 +268,9 @@ static inline void multiply_windows(float *c, const float *const *x, size_t line
 }
 
 #define WINDOWS(P)                                                                                 \
-    static void windows_##P(float *c, const float *const *x, size_t line, size_t plane,            \
+    static void windows_##P(float *c, const float *const *x, const struct windows_layout *layout,  \
                             size_t planes, const float *b, bool add) {                             \
-        multiply_windows(c, x, line, plane, planes, b, add, P);                                    \
+        multiply_windows(c, x, layout, planes, b, add, P);                                         \
     }
 WINDOWS(1) WINDOWS(2) WINDOWS(3)
 
@@ -251,6 +319,8 @@ const struct products products_amx = {
              tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,
              tile_27, tile_28, tile_29, tile_30, tile_31, tile_32},
     .window_tile = windows,
+    .planes = planes,
+    .right_windows = right_windows,
     .enter = enter,
     .leave = leave,
     .left_rows = left_rows,

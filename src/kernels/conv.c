@@ -56,46 +56,54 @@ static const float *window_pixel(const void *source, size_t b, size_t i, size_t 
     return inside ? v->x + ((b * s->H + h - s->x_first) * s->W + w) * v->C : NULL;
 }
 
-void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
-               const struct conv_shape *s, const struct epilogue *ep) {
+/* What a convolution is. */
+static struct windows describe(const float *x, const struct tensor *w, const struct conv_shape *s) {
     struct windows v = {.x = x, .shape = *s, .C = w->shape[1]};
     v.k = w->ndim == 4 ? w->shape[2] : 1;
-    op_note(cx, &(struct op_call){.kind = OP_CONV,
-                                  .N = w->shape[0],
-                                  .K = v.C,
-                                  .side = v.k,
-                                  .dtype = w->dtype,
-                                  .conv = *s});
     v.in_H = s->up_H ? s->up_H : s->H;
     v.in_W = s->up_W ? s->up_W : s->W;
     v.out_H = (v.in_H + s->pad_before + s->pad_after - v.k) / s->stride + 1;
     v.out_W = (v.in_W + s->pad_before + s->pad_after - v.k) / s->stride + 1;
+    return v;
+}
+
+/* Convolutions of stride 1 have faster ways than a product of windows. */
+static bool is_plain(const struct windows *v) {
+    return v->k == 3 && v->shape.stride == 1;
+}
+
+static void convolve(dl_context *cx, float *y, const float *x, const struct tensor *w,
+                     const struct conv_shape *s, const struct input_norm *norm,
+                     const struct epilogue *ep) {
+    struct windows v = describe(x, w, s);
     const struct products *format = products_of(cx);
-    const bool plain = v.k == 3 && s->stride == 1;
+    const size_t N = w->shape[0];
     const bool by_winograd =
-        plain && winograd_pays(format, v.out_H, v.out_W, w->shape[0], v.C); /* of the whole */
-    const bool by_lines = plain && lines_fit(format, v.out_W);
+        is_plain(&v) && winograd_pays(format, v.out_H, v.out_W, N, v.C); /* of the whole */
+    op_note(cx, &(struct op_call){
+                    .kind = OP_CONV, .N = N, .K = v.C, .side = v.k, .dtype = w->dtype, .conv = *s});
     if (s->rows)
         v.out_H = s->rows;
     const struct conv3x3 p = {.y = y,
                               .B = s->B,
                               .out_H = v.out_H,
                               .out_W = v.out_W,
-                              .N = w->shape[0],
+                              .N = N,
                               .C = v.C,
                               .weight = w,
                               .ep = ep,
+                              .norm = norm,
                               .pixel = window_pixel,
                               .source = &v};
     pages_use(cx, w);
     if (by_winograd)
         winograd(cx, &p);
-    else if (by_lines)
+    else if (is_plain(&v) && lines_fit(format, v.out_H, v.out_W))
         convolve_lines(cx, &p);
     else
         multiply(cx, &(struct product){.y = y,
                                        .M = s->B * v.out_H * v.out_W,
-                                       .N = w->shape[0],
+                                       .N = N,
                                        .C = v.C,
                                        .taps = v.k * v.k,
                                        .weight = w,
@@ -103,4 +111,28 @@ void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
                                        .locate = locate_windows,
                                        .source = &v});
     pages_done(cx, w);
+}
+
+void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
+               const struct conv_shape *s, const struct epilogue *ep) {
+    convolve(cx, y, x, w, s, NULL, ep);
+}
+
+void op_norm_conv2d(dl_context *cx, float *y, const float *x, float *room, const struct tensor *w,
+                    const struct conv_shape *s, const struct input_norm *norm,
+                    const struct epilogue *ep) {
+    const struct windows v = describe(x, w, s);
+    const size_t mark = arena_mark(cx), P = s->H * s->W, C = v.C;
+    if (is_plain(&v) && lines_fit(products_of(cx), v.out_H, v.out_W) &&
+        (norm->act == ACT_NONE || norm->act == ACT_SILU)) {
+        convolve(cx, y, x, w, s, norm, ep);
+        return;
+    }
+    if (!room)
+        room = floats(cx, s->B * P * C);
+    for (size_t i = 0; i < s->B; i++)
+        op_affine(cx, room + i * P * C, x + i * P * C, norm->a + i * C, norm->b + i * C, P, C,
+                  norm->act);
+    convolve(cx, y, room, w, s, NULL, ep);
+    arena_release(cx, mark);
 }

@@ -11,6 +11,7 @@ struct conv3x3 {
     size_t B, out_H, out_W, N, C;
     const struct tensor *weight; /* (N,C,3,3) */
     const struct epilogue *ep;   /* may be NULL */
+    const struct input_norm *norm; /* for lines.c only; NULL: the input as it is */
 
     /* Where the channels of the pixel under row i, column j of the padded input of item b lie, NULL
      * on padding. Only asked for i < out_H + 2, j < out_W + 2. */
@@ -24,8 +25,9 @@ bool winograd_pays(const struct products *format, size_t out_H, size_t out_W, si
 
 void winograd(dl_context *cx, const struct conv3x3 *p);
 
-/* True where the format has tiles for it and lines are whole tiles long. */
-bool lines_fit(const struct products *format, size_t out_W);
+/* True where the format has tiles for it and lines are whole tiles, as many together as divide a
+ * picture. */
+bool lines_fit(const struct products *format, size_t out_H, size_t out_W);
 
 void convolve_lines(dl_context *cx, const struct conv3x3 *p);
 

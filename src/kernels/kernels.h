@@ -37,14 +37,22 @@ typedef void tile_function(float *c, size_t ldc, const float *a, const float *b,
 /* Sums of windows, c (16 parts, columns) = or += with `add`, for `parts` times 16 outputs:
  *
  *     c[16 i + r, n] (+)= sum over planes k, taps 3 p + q, lanes l of
- *                         x_i[k plane + p line + (r + q) 16 + l] b[((9 k + 3 p + q) 16 + l) columns + n]
+ *                         x_i[k plane + p line + q next + r 16 + l] b[((9 k + 3 p + q) 16 + l) columns + n]
  *
- * x_i, i < parts: the first pixel under the window of the first of 16 neighbouring outputs. A pixel
- * has 16 lanes of a plane; the next line begins `line` lanes on, the next plane `plane`. `parts` is
- * fixed per function. */
+ * x_i, i < parts: what the first tap of the first of 16 neighbouring outputs sees. A pixel has 16 lanes
+ * of a plane. `parts` is fixed per function. */
 enum { WINDOW_PARTS = 3 };
-typedef void window_function(float *c, const float *const *x, size_t line, size_t plane,
+struct windows_layout {
+    size_t plane, line, next; /* lanes from plane to plane, down a line, to the next pixel */
+};
+typedef void window_function(float *c, const float *const *x, const struct windows_layout *layout,
                              size_t planes, const float *b, bool add);
+
+/* Such planes from pixels: lane l of pixel i in plane k = channels 32 k + 2 l and the next of the n
+ * at at[i], rounded; zeros beyond n and where the pointer is NULL. With `a` instead of the channels
+ * x a + b, then silu if `silu`. */
+typedef void plane_function(float *out, size_t plane, const float *const *at, size_t pixels,
+                            size_t n, const float *a, const float *b, bool silu);
 
 #define F16_MAX 65504.0f
 
@@ -63,6 +71,12 @@ struct products {
     size_t group;     /* row panels that a packed right panel meets in the innermost cache */
     tile_function *tile[TILE_ROWS_MAX + 1]; /* tile[R] computes R rows */
     window_function *const *window_tile; /* (WINDOW_PARTS + 1) by parts; NULL: this format has none */
+    plane_function *planes;
+
+    /* A plane of windows' weights as they lie in a bf16 file, w (rows, n, 9; ld numbers apart), n even
+     * and at most a plane's, rows at most the table's columns, to the right operand (9, 16 lanes,
+     * columns), zeros for what is missing. */
+    void (*right_windows)(float *out, const uint16_t *w, size_t ld, size_t rows, size_t n);
 
     /* What a thread calls before and after its tiles; NULL: nothing. */
     void (*enter)(void), (*leave)(void);

@@ -60,12 +60,11 @@ static void group_factors(float *a, float *b, double *sums, size_t strips, size_
     }
 }
 
-void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight, const float *bias,
-                   const float *scale, const float *shift, size_t B, size_t P, size_t C,
-                   size_t groups, float eps, enum activation act) {
+void op_group_norm_factors(dl_context *cx, float *a, float *b, const float *x, const float *weight,
+                           const float *bias, const float *scale, const float *shift, size_t B,
+                           size_t P, size_t C, size_t groups, float eps) {
     size_t mark = arena_mark(cx), strips = (P + STRIP - 1) / STRIP;
     double *sums = arena_bytes(cx, B * strips * 2 * C * sizeof *sums);
-    float *a = floats(cx, B * C), *b = floats(cx, B * C);
     if (!planning(cx)) {
         memset(sums, 0, B * strips * 2 * C * sizeof *sums);
 #pragma omp parallel for num_threads(threads_for_elements(cx, B *P *C)) schedule(static)
@@ -78,13 +77,18 @@ void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight
             group_factors(a + i * C, b + i * C, sums + i * strips * 2 * C, strips, P, C, groups,
                           eps, weight, bias, scale ? scale + i * C : NULL,
                           shift ? shift + i * C : NULL);
-#pragma omp parallel for num_threads(threads_for_elements(cx, B *P *C)) schedule(static)
-        for (size_t i = 0; i < B * strips; i++) {
-            size_t item = i / strips, first = i % strips * STRIP;
-            size_t rows = P - first < STRIP ? P - first : STRIP, at = (item * P + first) * C;
-            cx->kernels->affine(y + at, x + at, a + item * C, b + item * C, rows, C, act);
-        }
     }
+    arena_release(cx, mark);
+}
+
+void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight, const float *bias,
+                   const float *scale, const float *shift, size_t B, size_t P, size_t C,
+                   size_t groups, float eps, enum activation act) {
+    size_t mark = arena_mark(cx);
+    float *a = floats(cx, B * C), *b = floats(cx, B * C);
+    op_group_norm_factors(cx, a, b, x, weight, bias, scale, shift, B, P, C, groups, eps);
+    for (size_t i = 0; i < B; i++)
+        op_affine(cx, y + i * P * C, x + i * P * C, a + i * C, b + i * C, P, C, act);
     arena_release(cx, mark);
 }
 

@@ -47,6 +47,20 @@ enum { CONV_STRIP = 12 }; /* rows: whole tiles of any algorithm */
 void op_conv2d(dl_context *cx, float *y, const float *x, const struct tensor *w,
                const struct conv_shape *s, const struct epilogue *ep);
 
+/* A normalisation of a convolution's input, with factors of op_group_norm_factors:
+ * x'[i,p,c] = act(x[i,p,c] a[i,c] + b[i,c]); padding stays zero. */
+struct input_norm {
+    const float *a, *b; /* (B,K) */
+    enum activation act;
+};
+
+/* op_conv2d of x'. Where convolutions can put the norm in as they read x, in products of bf16, x'
+ * is never written, and act is exact to what its rounding to bf16 leaves; elsewhere it goes to
+ * `room` (B,H,W,K), which may be x; NULL: a place of its own in the arena. Strips are not taken. */
+void op_norm_conv2d(dl_context *cx, float *y, const float *x, float *room, const struct tensor *w,
+                    const struct conv_shape *s, const struct input_norm *norm,
+                    const struct epilogue *ep);
+
 struct attention_shape {
     size_t batch, heads, queries, keys, head_dim;
     float scale;          /* on the scores, 1/sqrt(d) or 1 */
@@ -78,6 +92,11 @@ void op_rms_norm(dl_context *cx, float *y, const float *x, const float *weight, 
 void op_group_norm(dl_context *cx, float *y, const float *x, const float *weight,
                    const float *bias, const float *scale, const float *shift, size_t B, size_t P,
                    size_t C, size_t groups, float eps, enum activation act);
+
+/* The same in two parts: y = act(x a + b), a and b (B,C). */
+void op_group_norm_factors(dl_context *cx, float *a, float *b, const float *x, const float *weight,
+                           const float *bias, const float *scale, const float *shift, size_t B,
+                           size_t P, size_t C, size_t groups, float eps);
 
 /* Group norm of a picture that is never whole in memory (one item): its pixels are added up in
  * order, as many at a time as are there; the sums give a factor and a term per channel, a and b (C),

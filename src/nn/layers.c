@@ -77,24 +77,34 @@ void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w
 }
 
 /* Stride 1 and (k-1)/2 zeros around: the output has the input's sides. */
+struct conv_shape same_size(const struct conv2d *w, size_t B, size_t H, size_t W) {
+    const size_t pad = w->weight.ndim == 4 ? (w->weight.shape[2] - 1) / 2 : 0;
+    return (struct conv_shape){
+        .B = B, .H = H, .W = W, .stride = 1, .pad_before = pad, .pad_after = pad};
+}
+
 void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B, size_t H,
             size_t W) {
-    size_t pad = w->weight.ndim == 4 ? (w->weight.shape[2] - 1) / 2 : 0;
-    struct conv_shape s = {
-        .B = B, .H = H, .W = W, .stride = 1, .pad_before = pad, .pad_after = pad};
-    op_conv2d(cx, y, x, &w->weight, &s, &(struct epilogue){w->bias, NULL, ACT_NONE});
+    const struct conv_shape s = same_size(w, B, H, W);
+    op_conv2d(cx, y, x, &w->weight, &s, &(struct epilogue){.bias = w->bias});
+}
+
+void norm_conv2d(dl_context *cx, float *y, const float *x, float *room, const struct norm_conv *w,
+                 const struct conv_shape *s) {
+    const size_t C = w->conv->weight.shape[1], mark = arena_mark(cx);
+    float *a = floats(cx, s->B * C), *b = floats(cx, s->B * C);
+    op_group_norm_factors(cx, a, b, x, w->norm->weight, w->norm->bias, w->scale, w->shift, s->B,
+                          s->H * s->W, C, w->groups, w->eps);
+    op_norm_conv2d(cx, y, x, room, &w->conv->weight, s, &(struct input_norm){a, b, w->act},
+                   &(struct epilogue){.bias = w->conv->bias, .residual = w->residual});
+    arena_release(cx, mark);
 }
 
 void conv2d_enlarged(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B,
                      size_t H, size_t W, size_t up_H, size_t up_W) {
-    const struct conv_shape s = {.B = B,
-                                 .H = H,
-                                 .W = W,
-                                 .stride = 1,
-                                 .pad_before = 1,
-                                 .pad_after = 1,
-                                 .up_H = up_H,
-                                 .up_W = up_W};
+    struct conv_shape s = same_size(w, B, H, W);
+    s.up_H = up_H;
+    s.up_W = up_W;
     op_conv2d(cx, y, x, &w->weight, &s, &(struct epilogue){.bias = w->bias});
 }
 

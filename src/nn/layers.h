@@ -44,6 +44,25 @@ void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, si
 void conv2d_enlarged(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B,
                      size_t H, size_t W, size_t up_H, size_t up_W);
 
+/* A group norm and the convolution behind it: y = conv(act(norm(x))) + residual. */
+struct norm_conv {
+    const struct norm *norm;
+    const struct conv2d *conv;
+    size_t groups;
+    float eps;
+    enum activation act;
+    const float *scale, *shift; /* (B,K) as op_group_norm takes them, or NULL */
+    const float *residual;      /* like y, or NULL */
+};
+
+/* x (B,H,W,K) of the shape's sides. room like x, may be x: for what lies between, if need be; NULL: a
+ * place of its own. */
+void norm_conv2d(dl_context *cx, float *y, const float *x, float *room, const struct norm_conv *w,
+                 const struct conv_shape *s);
+
+/* Stride 1, padding (k-1)/2: y is as large as x. */
+struct conv_shape same_size(const struct conv2d *w, size_t B, size_t H, size_t W);
+
 void layer_norm(dl_context *cx, float *y, const float *x, const struct norm *w, size_t M, size_t C,
                 float eps);
 
