@@ -48,7 +48,7 @@ static double peak(void) {
 
 struct row {
     const char *name;
-    enum { LINEAR, CONV, ATTENTION, GROUP_NORM, GEGLU } kind;
+    enum { LINEAR, CONV, ATTENTION, GROUP_NORM } kind;
     size_t a, b, c, d; /* see run */
 };
 
@@ -89,7 +89,6 @@ static const struct row rows[] = {
     /* batch, side, -, channels: no products, so milliseconds only */
     {"group norm 2x64 320", GROUP_NORM, 2, 64, 0, 320},
     {"group norm 1x512 128", GROUP_NORM, 1, 512, 0, 128},
-    {"geglu 8192 1280", GEGLU, 8192, 0, 0, 1280},
 };
 
 /* In large pages where `activations`, as the arena's are; weights lie in ordinary ones. */
@@ -131,9 +130,6 @@ static void run(const struct row *r, float *y, const float *x, const float *w) {
     case GROUP_NORM:
         op_group_norm(&cx, y, x, w, w, NULL, NULL, r->a, r->b * r->b, r->d, 32, 1e-5f, ACT_SILU);
         break;
-    case GEGLU:
-        op_gated(&cx, y, x, r->a, r->d, ACT_GELU);
-        break;
     }
 }
 
@@ -152,9 +148,6 @@ static void sizes(const struct row *r, size_t n[3]) {
         break;
     case GROUP_NORM:
         n[0] = n[1] = r->a * r->b * r->b * r->d, n[2] = r->d;
-        break;
-    case GEGLU:
-        n[0] = r->a * r->d, n[1] = 2 * n[0], n[2] = 1;
         break;
     }
 }

@@ -107,6 +107,7 @@ static inline double finished(double x, const struct epilogue *ep, size_t m, siz
     if (!ep)
         return x;
     x = activated(x + (ep->bias ? (double)ep->bias[n] : 0.0), ep->act);
+    x *= ep->factor ? (double)ep->factor[m * N + n] : 1.0;
     return x + (ep->residual ? (double)ep->residual[m * N + n] : 0.0);
 }
 

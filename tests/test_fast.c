@@ -53,7 +53,7 @@ static void linear_case(size_t M, size_t N, size_t K, enum dtype dtype) {
     char what[128];
     struct tensor t = {.dtype = dtype, .ndim = 2, .shape = {N, K}, .data = w};
     struct conv_shape rows = {.B = 1, .H = M, .W = 1, .stride = 1};
-    struct epilogue ep = {b, r, ACT_GELU};
+    struct epilogue ep = {.bias = b, .residual = r, .act = ACT_GELU};
     if (dtype == DTYPE_BF16) {
         for (size_t i = 0; i < N * K; i++) {
             uint32_t bits;
@@ -103,7 +103,7 @@ static void conv_case(const struct conv_shape *s, size_t N, size_t K, size_t k, 
     uint16_t *half = malloc(N * K * k * k * sizeof *half);
     struct tensor t = {.dtype = DTYPE_F32, .ndim = 4, .shape = {N, K, k, k}, .data = w};
     struct tensor narrow = {.dtype = DTYPE_BF16, .ndim = 4, .shape = {N, K, k, k}, .data = half};
-    struct epilogue ep = {b, NULL, ACT_NONE};
+    struct epilogue ep = {.bias = b};
     for (size_t i = 0; i < N * K * k * k; i++)
         half[i] = f32_to_bf16(w[i]);
     define_conv(expected, x, w, N, K, k, s, &ep);

@@ -53,7 +53,7 @@ static void linear_case(size_t M, size_t N, size_t K) {
     struct both w = make_both(N, K);
     float *x = numbers(M * K), *bias = numbers(N), *r = numbers(M * N);
     float *y = numbers(M * N), *expected = numbers(M * N);
-    const struct epilogue ep = {bias, r, ACT_GELU};
+    const struct epilogue ep = {.bias = bias, .residual = r, .act = ACT_GELU};
     set_shape(&w, 2, N, K, 1);
     EACH_FORMAT {
         cx.threads = 1;
@@ -81,7 +81,7 @@ static void conv_case(struct conv_shape s, size_t N, size_t K, size_t k) {
     struct both w = make_both(N, K * k * k);
     float *x = numbers(s.B * s.H * s.W * K), *bias = numbers(N);
     float *y = numbers(n), *expected = numbers(n);
-    const struct epilogue ep = {bias, NULL, ACT_SILU};
+    const struct epilogue ep = {.bias = bias, .act = ACT_SILU};
     s.pad_before = s.pad_after = (k - 1) / 2;
     set_shape(&w, 4, N, K, k);
     memcpy(expected, y, n * sizeof *y);

@@ -51,11 +51,12 @@ static void linear_case(size_t M, size_t N, size_t K, enum dtype dtype, enum act
                         bool bias, bool residual, bool in_place) {
     float *x = numbers(M * K), *values = numbers(N * K), *b = numbers(N), *r = numbers(M * N);
     float *y = malloc(M * N * sizeof *y), *first = malloc(M * N * sizeof *first);
+    float *f = numbers(M * N);
     double *expected = doubles(M * N);
     char what[128];
     struct tensor w = weight(values, N * K, dtype);
     struct conv_shape rows = {.B = 1, .H = M, .W = 1, .stride = 1};
-    struct epilogue ep = {bias ? b : NULL, residual ? r : NULL, act};
+    struct epilogue ep = {bias ? b : NULL, residual ? r : NULL, act, act == ACT_GELU ? f : NULL};
     w.ndim = 2, w.shape[0] = N, w.shape[1] = K;
     define_conv(expected, x, values, N, K, 1, &rows, &ep);
     EACH_TABLE {
@@ -79,7 +80,7 @@ static void linear_case(size_t M, size_t N, size_t K, enum dtype dtype, enum act
         }
     }
     free_weight(&w, values);
-    free(x), free(b), free(r), free(y), free(first), free(expected);
+    free(x), free(b), free(r), free(f), free(y), free(first), free(expected);
 }
 
 static void linear_sizes(void **state) {
@@ -111,7 +112,7 @@ static void rows_do_not_depend_on_their_number(void **state) {
     float *x = numbers(M * K), *values = numbers(N * K);
     float *all = malloc(M * N * sizeof *all), *one = malloc(M * N * sizeof *one);
     struct tensor w = {.dtype = DTYPE_F32, .ndim = 2, .shape = {N, K}, .data = values};
-    struct epilogue ep = {values, NULL, ACT_GELU};
+    struct epilogue ep = {.bias = values, .act = ACT_GELU};
     EACH_TABLE {
         cx.threads = 2;
         PLANNED(op_linear(&cx, all, x, &w, M, &ep));
@@ -122,6 +123,26 @@ static void rows_do_not_depend_on_their_number(void **state) {
         }
     }
     free(x), free(values), free(all), free(one);
+}
+
+/* A layer whose result multiplies what is there. */
+static void gates_in_place(void **state) {
+    (void)state;
+    enum { M = 35, N = 50, K = 333 };
+    float *x = numbers(M * K), *values = numbers(N * K), *f = numbers(M * N);
+    float *y = numbers(M * N), *apart = numbers(M * N);
+    struct tensor w = {.dtype = DTYPE_F32, .ndim = 2, .shape = {N, K}, .data = values};
+    EACH_TABLE {
+        PLANNED(op_linear(&cx, apart, x, &w, M, &(struct epilogue){.act = ACT_GELU, .factor = f}));
+        memcpy(y, f, M * N * sizeof *y);
+        arena_plan(&cx);
+        op_linear(&cx, y, x, &w, M, &(struct epilogue){.act = ACT_GELU, .factor = y});
+        assert_int_equal(arena_reserve(&cx, "test"), DL_OK);
+        op_linear(&cx, y, x, &w, M, &(struct epilogue){.act = ACT_GELU, .factor = y});
+        arena_free(&cx);
+        check_bits("gate", y, apart, M * N);
+    }
+    free(x), free(values), free(f), free(y), free(apart);
 }
 
 /* Weights of old files lie at odd addresses: the same bits as from aligned ones. */
@@ -162,11 +183,12 @@ static void conv_case(const struct conv_shape *s, size_t N, size_t K, size_t k, 
     size_t P = ((H + pads - k) / s->stride + 1) * ((W + pads - k) / s->stride + 1);
     size_t n = s->B * P * N, item = s->H * s->W * K;
     float *x = numbers(s->B * item), *values = numbers(N * K * k * k), *b = numbers(N);
-    float *r = numbers(n), *y = malloc(n * sizeof *y), *first = malloc(n * sizeof *first);
+    float *r = numbers(n), *f = numbers(n);
+    float *y = malloc(n * sizeof *y), *first = malloc(n * sizeof *first);
     double *expected = doubles(n);
     char what[128];
     struct tensor w = weight(values, N * K * k * k, dtype);
-    struct epilogue ep = {b, residual ? r : NULL, act};
+    struct epilogue ep = {b, residual ? r : NULL, act, act == ACT_SILU ? f : NULL};
     w.ndim = 4, w.shape[0] = N, w.shape[1] = K, w.shape[2] = w.shape[3] = k;
     define_conv(expected, x, values, N, K, k, s, &ep);
     EACH_TABLE {
@@ -182,13 +204,14 @@ static void conv_case(const struct conv_shape *s, size_t N, size_t K, size_t k, 
         struct conv_shape single = *s;
         single.B = 1;
         for (size_t i = 0; i < s->B; i++) {
-            struct epilogue one = {b, residual ? r + i * P * N : NULL, act};
+            struct epilogue one = {b, residual ? r + i * P * N : NULL, act,
+                                   ep.factor ? f + i * P * N : NULL};
             PLANNED(op_conv2d(&cx, y, x + i * item, &w, &single, &one));
             check_bits(what, y, first + i * P * N, P * N);
         }
     }
     free_weight(&w, values);
-    free(x), free(b), free(r), free(y), free(first), free(expected);
+    free(x), free(b), free(r), free(f), free(y), free(first), free(expected);
 }
 
 static void convolutions(void **state) {
@@ -386,6 +409,7 @@ int main(void) {
         cmocka_unit_test(linear_sizes),
         cmocka_unit_test(linear_dtypes_and_epilogues),
         cmocka_unit_test(rows_do_not_depend_on_their_number),
+        cmocka_unit_test(gates_in_place),
         cmocka_unit_test(unaligned_weights),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(large_convolutions),

@@ -8,7 +8,7 @@ static void conv_strips(const struct conv_shape *whole, size_t N, size_t K) {
     float *x = numbers(whole->H * whole->W * K), *values = numbers(N * K * 9), *bias = numbers(N);
     float *residual = numbers(H * W * N), *y = numbers(H * W * N), *part = numbers(H * W * N);
     const struct tensor w = {"w", DTYPE_F32, 4, {N, K, 3, 3}, values, NULL};
-    struct epilogue ep = {bias, residual, ACT_SILU};
+    struct epilogue ep = {.bias = bias, .residual = residual, .act = ACT_SILU};
     EACH_TABLE {
         for (cx.threads = 1; cx.threads <= 3; cx.threads += 2) {
             PLANNED(op_conv2d(&cx, y, x, &w, whole, &ep));

@@ -57,15 +57,16 @@ void transformer_free(struct transformer *w) {
 static void feed_forward_add(dl_context *cx, float *z, float *n, const struct transformer_block *w,
                              size_t M, size_t C) {
     size_t rows = M < FEED_FORWARD_ROWS ? M : FEED_FORWARD_ROWS, mark = arena_mark(cx);
-    float *wide = floats(cx, rows * 8 * C);  /* (rows,8C) */
+    const struct linear a = linear_rows(&w->ff_in, 0, 4 * C);
+    const struct linear g = linear_rows(&w->ff_in, 4 * C, 4 * C);
     float *gated = floats(cx, rows * 4 * C); /* (rows,4C) */
 
     layer_norm(cx, n, z, &w->norm3, M, C, layer_norm_eps);
     for (size_t at = 0, done; at < M; at += done) {
         size_t m = M - at < rows ? M - at : rows;
         done = m * plan_rounds(cx, (M - at) / m);
-        linear(cx, wide, n + at * C, &w->ff_in, m);
-        op_gated(cx, gated, wide, m, 4 * C, ACT_GELU);
+        linear(cx, gated, n + at * C, &a, m);
+        linear_gate(cx, gated, n + at * C, &g, m, ACT_GELU);
         linear_add(cx, z + at * C, gated, &w->ff_out, m);
     }
     plan_rounds(cx, 1);

@@ -23,14 +23,6 @@ void op_activate(dl_context *cx, float *y, const float *x, size_t n, enum activa
         cx->kernels->activate(y + i * PIECE, x + i * PIECE, piece_length(n, i), act);
 }
 
-void op_gated(dl_context *cx, float *y, const float *x, size_t M, size_t C, enum activation act) {
-    if (planning(cx))
-        return;
-#pragma omp parallel for num_threads(threads_for_elements(cx, M * C)) schedule(static)
-    for (size_t m = 0; m < M; m++)
-        cx->kernels->gate(y + m * C, x + m * 2 * C, x + m * 2 * C + C, C, act);
-}
-
 void op_add(dl_context *cx, float *y, const float *x, size_t n) {
     if (planning(cx))
         return;

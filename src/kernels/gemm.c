@@ -228,8 +228,8 @@ static void multiply_tile(const struct job *job, const struct scratch *s, const 
         return;
     size_t at = (t->m + i) * p->N + j;
     kn->finish(p->y + at, p->N, sum, ldc, ep->bias ? ep->bias + j : NULL,
-               ep->residual ? ep->residual + at : NULL, count, min(kn->columns, t->last - j),
-               ep->act);
+               ep->factor ? ep->factor + at : NULL, ep->residual ? ep->residual + at : NULL, count,
+               min(kn->columns, t->last - j), ep->act);
 }
 
 static void multiply_step(const struct job *job, const struct scratch *s, const float *right,

@@ -129,10 +129,11 @@ struct kernels {
     void (*transpose)(float *out, size_t ldo, const size_t *order, const float *in, size_t ldi,
                       size_t rows, size_t columns);
 
-    /* y (rows,n; ldy apart) = act(c (rows,n; ldc apart) + bias) + residual (rows,n; ldy apart);
-     * bias and residual may be NULL. */
+    /* y (rows,n; ldy apart) = act(c (rows,n; ldc apart) + bias) * factor + residual, both like y;
+     * bias, factor and residual may be NULL. */
     void (*finish)(float *y, size_t ldy, const float *c, size_t ldc, const float *bias,
-                   const float *residual, size_t rows, size_t n, enum activation act);
+                   const float *factor, const float *residual, size_t rows, size_t n,
+                   enum activation act);
 
     /* The last transform of F(4x4,3x3): y (4,4,columns) = A^T m A, m_p (columns) at in[p*stride].
      */
@@ -157,9 +158,6 @@ struct kernels {
     void (*rms_norm)(float *y, const float *x, const float *weight, size_t n, float eps);
 
     void (*activate)(float *y, const float *x, size_t n, enum activation act);
-
-    /* y (n) = a act(b). */
-    void (*gate)(float *y, const float *a, const float *b, size_t n, enum activation act);
 
     /* y (n) = x widened to f32 from F32, F16 or BF16, or from I8 and then times scale. */
     void (*widen)(float *y, const void *x, enum dtype dtype, float scale, size_t n);

@@ -218,6 +218,7 @@ static void finish(const struct job *job, const struct block *k, const float *su
     const size_t half = job->format->lane_step, columns = job->kernels->columns;
     const size_t at = (k->first * p->out_W + t * half) * p->N + j;
     job->kernels->finish(p->y + at, p->N, sum, columns, ep->bias ? ep->bias + j : NULL,
+                         ep->factor ? ep->factor + at : NULL,
                          ep->residual ? ep->residual + at : NULL, parts * half,
                          min(columns, p->N - j), ep->act);
 }

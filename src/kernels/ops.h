@@ -13,11 +13,12 @@
 
 enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_QUICK_GELU, ACT_RELU };
 
-/* What happens to a product before it is stored: y = act(product + bias) + residual. */
+/* What happens to a product before it is stored: y = act(product + bias) * factor + residual. */
 struct epilogue {
     const float *bias;     /* (N) or NULL */
     const float *residual; /* (M,N) contiguous, may be y itself; or NULL */
     enum activation act;
+    const float *factor; /* like residual */
 };
 
 /* y (M,N) = epilogue(x (M,K) w^T), w (N,K) of dtype F32, F16, BF16, or I8 with a scale for each of
@@ -114,10 +115,6 @@ void op_affine(dl_context *cx, float *y, const float *x, const float *a, const f
 
 /* y (n) = act(x); y may be x. */
 void op_activate(dl_context *cx, float *y, const float *x, size_t n, enum activation act);
-
-/* y (M,C) = a (M,C) * act(b (M,C)) where a = x[:, :C], b = x[:, C:], x (M,2C): GEGLU with
- * ACT_GELU. */
-void op_gated(dl_context *cx, float *y, const float *x, size_t M, size_t C, enum activation act);
 
 /* y (n) += x (n);  y (B,P,C) += x (B,C) for every pixel;  y (n) *= s. */
 void op_add(dl_context *cx, float *y, const float *x, size_t n);

@@ -80,16 +80,13 @@ static void activate(float *y, const float *x, size_t n, enum activation act) {
         y[i] = activated(x[i], act);
 }
 
-static void gate(float *y, const float *a, const float *b, size_t n, enum activation act) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = a[i] * activated(b[i], act);
-}
-
 static void finish(float *y, size_t ldy, const float *c, size_t ldc, const float *bias,
-                   const float *residual, size_t rows, size_t n, enum activation act) {
+                   const float *factor, const float *residual, size_t rows, size_t n,
+                   enum activation act) {
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < n; j++) {
             float value = activated(c[i * ldc + j] + (bias ? bias[j] : 0.0f), act);
+            value *= factor ? factor[i * ldy + j] : 1.0f;
             y[i * ldy + j] = value + (residual ? residual[i * ldy + j] : 0.0f);
         }
 }
@@ -294,7 +291,6 @@ const struct kernels kernels_ref = {
     .layer_norm = layer_norm,
     .rms_norm = rms_norm,
     .activate = activate,
-    .gate = gate,
     .widen = widen,
     .narrow = narrow,
 };

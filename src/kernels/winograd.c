@@ -225,7 +225,8 @@ static void transform_outputs(const struct job *job, const float *M, const struc
         for (size_t r = 0; r < SIDE && i + r < p->out_H; r++) {
             size_t at = ((b * p->out_H + i + r) * p->out_W + x) * p->N + j;
             kn->finish(p->y + at, p->N, Y + r * SIDE * kn->columns, kn->columns,
-                       ep->bias ? ep->bias + j : NULL, ep->residual ? ep->residual + at : NULL,
+                       ep->bias ? ep->bias + j : NULL, ep->factor ? ep->factor + at : NULL,
+                       ep->residual ? ep->residual + at : NULL,
                        min(SIDE, p->out_W - x), min(kn->columns, p->N - j), ep->act);
         }
     }

@@ -64,16 +64,27 @@ void bind_norm(struct binder *b, struct norm *out, const char *names, size_t C) 
 }
 
 void linear(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M) {
-    op_linear(cx, y, x, &w->weight, M, &(struct epilogue){w->bias, NULL, ACT_NONE});
+    op_linear(cx, y, x, &w->weight, M, &(struct epilogue){.bias = w->bias});
 }
 
 void linear_act(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M,
                 enum activation act) {
-    op_linear(cx, y, x, &w->weight, M, &(struct epilogue){w->bias, NULL, act});
+    op_linear(cx, y, x, &w->weight, M, &(struct epilogue){.bias = w->bias, .act = act});
+}
+
+void linear_gate(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M,
+                 enum activation act) {
+    op_linear(cx, y, x, &w->weight, M,
+              &(struct epilogue){.bias = w->bias, .act = act, .factor = y});
+}
+
+struct linear linear_rows(const struct linear *w, size_t first, size_t count) {
+    return (struct linear){.weight = tensor_rows(&w->weight, first, count),
+                           .bias = w->bias ? w->bias + first : NULL};
 }
 
 void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M) {
-    op_linear(cx, y, x, &w->weight, M, &(struct epilogue){w->bias, y, ACT_NONE});
+    op_linear(cx, y, x, &w->weight, M, &(struct epilogue){.bias = w->bias, .residual = y});
 }
 
 /* Stride 1 and (k-1)/2 zeros around: the output has the input's sides. */

@@ -30,11 +30,16 @@ void bind_conv2d(struct binder *b, struct conv2d *out, const char *names, size_t
                  size_t k, enum bias bias);
 void bind_norm(struct binder *b, struct norm *out, const char *names, size_t C);
 
-/* y (M,N) = x W^T + b;  with activation;  y += x W^T + b. */
+/* y (M,N) = x W^T + b;  with activation;  y += x W^T + b;  y = act(x W^T + b) * y. */
 void linear(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M);
 void linear_act(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M,
                 enum activation act);
 void linear_add(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M);
+void linear_gate(dl_context *cx, float *y, const float *x, const struct linear *w, size_t M,
+                 enum activation act);
+
+/* Outputs [first, first + count) of a layer. */
+struct linear linear_rows(const struct linear *w, size_t first, size_t count);
 
 /* Same-size convolution (stride 1, pad (k-1)/2): y (B,H,W,N) from x (B,H,W,K). */
 void conv2d(dl_context *cx, float *y, const float *x, const struct conv2d *w, size_t B, size_t H,

@@ -222,15 +222,12 @@ static void self_attention(dl_context *cx, const struct t5_encoder *e, const str
 /* h (M,F) = act(W1 rms(x)), or act(W0 rms(x)) * W1 rms(x) */
 static void activations(dl_context *cx, const struct t5_encoder *e, const struct t5_block *w,
                         float *h, const float *x, size_t M) {
-    size_t D = e->base.hidden_size, F = e->intermediate, mark = arena_mark(cx);
+    size_t D = e->base.hidden_size, mark = arena_mark(cx);
     float *n = floats(cx, M * D);
     op_rms_norm(cx, n, x, w->norm2, M, D, e->eps);
     if (e->gated) {
-        float *gate = floats(cx, M * F), *both = floats(cx, M * 2 * F);
         linear(cx, h, n, &w->up, M);
-        linear(cx, gate, n, &w->gate, M);
-        op_concat(cx, both, h, F, gate, DTYPE_F32, F, M);
-        op_gated(cx, h, both, M, F, e->act);
+        linear_gate(cx, h, n, &w->gate, M, e->act);
     } else {
         linear_act(cx, h, n, &w->up, M, e->act);
     }
