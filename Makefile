@@ -82,7 +82,7 @@ $(BUILD)/obj/kernels/avx2.o:   ISA_FLAGS := -mavx2 -mfma -mf16c
 AVX512  := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 $(BUILD)/obj/kernels/avx512.o: ISA_FLAGS := $(AVX512)
 $(BUILD)/obj/kernels/avx512_bf16.o: ISA_FLAGS := $(AVX512) -mavx512bf16
-$(BUILD)/obj/kernels/amx.o: ISA_FLAGS := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
+$(BUILD)/obj/kernels/amx.o $(BUILD)/obj/kernels/amx_f32.o: ISA_FLAGS := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 endif
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/flags

@@ -182,6 +182,7 @@ static void measure(const struct row *r) {
 int main(int argc, char **argv) {
     cx.threads = 1;
     cx.kernels = kernels_choose(getenv("DLENS_ISA"));
+    cx.matrices = products_of_matrices(getenv("DLENS_ISA"));
     bool fast = false;
     int i = 1;
     for (; i + 1 < argc && argv[i][0] == '-'; i += 2)

@@ -8,7 +8,8 @@ models of the sizes of Stable Diffusion 1.5 (f32) and 2.1 (f16), which are made 
 are not there. The programs (bench/peer_programs.py) take turns, so that a machine whose speed
 drifts is fair to all: a round is one run of `dlens bench` and one turn of each peer, whose process
 stays loaded but is stopped while the others run; a part's first run is not timed, on any side. Peers
-named -bf16 are compared with `--precision fast`. Prints, as Markdown, medians over the rounds, their
+named -bf16 are compared with `--precision fast`; as they narrow the weights when they load or compile a
+model, dlens then reads what `dlens convert --to bf16` made of it. Prints, as Markdown, medians over the rounds, their
 ratios with the smallest and largest of a round, and memory. `--lens N` also times a whole lens of N layers (4 steps, f32) by
 dlens and by diffusers. `--install` first installs the packages that are missing into the running
 environment (which should be a virtual one; tools/reference/requirements.txt, openvino and
@@ -147,11 +148,23 @@ def report(ours, peer, options):
         row(what, [ours.memory[key] * 1024e-9], [peer.memory[key] * 1024e-9], "GB")
 
 
+def narrowed(model, options):
+    """The model in bf16, beside it; the tiny one as it is."""
+    if options.small:
+        return model
+    folder = model.with_name(model.name + "-bf16")
+    if not folder.exists():
+        subprocess.run([str(options.dlens.resolve()), "convert", "-m", str(model), "-o", str(folder),
+                        "--to", "bf16"], check=True, stdout=sys.stderr)
+    return folder
+
+
 def compare(model, options):
     peers = [Peer(name, model, options) for name in options.peers.split(",") if name]
     ours = {"f32": Ours("dlens, f32", model, options, [])}
     if any(peer.name.endswith("-bf16") for peer in peers):
-        ours["fast"] = Ours("dlens, fast", model, options, ["--precision", "fast"])
+        ours["fast"] = Ours("dlens, fast", narrowed(model, options), options,
+                            ["--precision", "fast"])
     for i in range(options.rounds):
         for program in [*ours.values(), *peers]:
             program.turn()

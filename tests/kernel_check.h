@@ -30,7 +30,8 @@ static dl_context cx;
 /* for every table of this machine: { ... } */
 #define EACH_TABLE                                                                                 \
     for (size_t table = 0; table < sizeof names / sizeof *names; table++)                          \
-        if ((cx.kernels = kernels_choose(names[table])) != NULL)
+        if ((cx.matrices = products_of_matrices(names[table]),                                     \
+             cx.kernels = kernels_choose(names[table])) != NULL)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 

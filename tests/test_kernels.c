@@ -125,6 +125,24 @@ static void rows_do_not_depend_on_their_number(void **state) {
     free(x), free(values), free(all), free(one);
 }
 
+/* The product with the identity is x, to the last bit, whatever the size of its numbers: nothing is
+ * lost where they are cut into pieces. */
+static void the_identity_changes_nothing(void **state) {
+    (void)state;
+    enum { M = 45, K = 150 };
+    float *x = numbers(M * K), *one = calloc(K * K, sizeof *one), *y = numbers(M * K);
+    struct tensor w = {.dtype = DTYPE_F32, .ndim = 2, .shape = {K, K}, .data = one};
+    for (size_t i = 0; i < K; i++)
+        one[i * K + i] = 1.0f;
+    for (size_t i = 0; i < M * K; i++)
+        x[i] = ldexpf(x[i], (int)(i % 160) - 80);
+    EACH_TABLE {
+        PLANNED(op_linear(&cx, y, x, &w, M, NULL));
+        check_bits("identity", y, x, M * K);
+    }
+    free(x), free(one), free(y);
+}
+
 /* A layer whose result multiplies what is there. */
 static void gates_in_place(void **state) {
     (void)state;
@@ -410,6 +428,7 @@ int main(void) {
         cmocka_unit_test(linear_dtypes_and_epilogues),
         cmocka_unit_test(rows_do_not_depend_on_their_number),
         cmocka_unit_test(gates_in_place),
+        cmocka_unit_test(the_identity_changes_nothing),
         cmocka_unit_test(unaligned_weights),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(large_convolutions),

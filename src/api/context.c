@@ -40,6 +40,7 @@ int dl_context_new(dl_context **out) {
     const char *wanted = wanted_isa();
     cx->threads = all_cores();
     cx->kernels = kernels_choose(wanted);
+    cx->matrices = products_of_matrices(wanted);
     if (cx->kernels)
         return DL_OK;
     cx->kernels = kernels_choose("ref");

@@ -26,7 +26,7 @@ struct estimate {
 /* Networks reach about this share of the matrix product's speed; less where products are so fast
  * that other work counts, as with AMX (bench/README.md). */
 static double efficiency(const dl_context *cx) {
-    return products_of(cx)->speed > 4.0 ? 0.45 : 0.8;
+    return products_of(cx)->speed > 4.0 ? 0.45 : matrix_products_of(cx)->speed > 1.0 ? 0.6 : 0.8;
 }
 
 /* The settings of the run. */

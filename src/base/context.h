@@ -43,6 +43,7 @@ struct dl_context {
     int threads;                   /* at least 1 */
     const struct kernels *kernels; /* never NULL */
     const struct products *fast;   /* for products in less than f32; NULL: in f32 */
+    const struct products *matrices; /* for those of f32 matrices; NULL: those of `kernels` */
     bool hold_f16;                 /* activations held while others are made: in f16 (nn/held.h) */
     struct op_log *op_log;         /* takes note of what is planned; NULL: nobody asks */
     char version[96];              /* text of dl_version */

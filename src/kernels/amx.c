@@ -13,7 +13,7 @@
 #include "kernels/tables.h"
 
 #if defined(__x86_64__)
-#include "kernels/avx512.h"
+#include "kernels/amx_tiles.h"
 
 #include <string.h>
 
@@ -23,7 +23,6 @@
 
 enum {
     ROWS = 2 * LANES,
-    ROW_BYTES = LANES * sizeof(float),
     LEFT_BYTES = LEFT_STRIDE * sizeof(float),
     RIGHT_BYTES = COLUMNS * sizeof(float),
     DEPTH = 192 /* lanes of a step: 32 rows of both operands then fit the first cache */
@@ -31,38 +30,9 @@ enum {
 
 /* ---- matrix product -------------------------------------------------------------------------- */
 
-/* What the tile registers hold: their rows, and the bytes of each row. */
-struct configuration {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-
-/* All eight whole: a configuration takes as long as 20 products, so a thread has one for all its
- * tiles. Registers 0 to 3 hold sums: 0 and 1 of the upper 16 rows, 2 and 3 of the lower ones; 4 and
- * 5 hold these rows of a, 6 and 7 the left and right columns of b. */
-static const struct configuration whole_tiles = {
-    .palette = 1,
-    .row_bytes = {ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES,
-                  ROW_BYTES},
-    .rows = {LANES, LANES, LANES, LANES, LANES, LANES, LANES, LANES},
-};
-
-static void enter(void) {
-    _tile_loadconfig(&whole_tiles);
-}
-
-static void leave(void) {
-    _tile_release(); /* else the system keeps 8 KB at every switch of tasks */
-}
-
-/* gcc 12 does not know that a tile is loaded from memory: what was written there is to be written
- * before. */
-static inline void finish_writing(void) {
-    __asm__ volatile("" ::: "memory");
-}
-
-/* 32 rows, or without `both`, a constant in every call, the upper 16. */
+/* 32 rows, or without `both`, a constant in every call, the upper 16. Registers 0 and 1 hold the sums
+ * of the upper rows, 2 and 3 of the lower ones; 4 and 5 these rows of a, 6 and 7 the left and right
+ * columns of b. */
 static inline void multiply_rows(float *c, size_t ldc, const float *a, const float *b, size_t K,
                                  bool add, bool both) {
     const size_t row = ldc * sizeof *c;

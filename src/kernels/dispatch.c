@@ -59,18 +59,19 @@ static const struct row {
     const struct products *bf16; /* beside it, where the next function says so; */
     bool (*runs_bf16)(void);
     bool (*gains)(void); /* whether they are faster than those of the table */
+    const struct products *matrices; /* in f32, faster than those of the table; or NULL */
 } rows[] = {
 /* fastest first */
 #if defined(__x86_64__)
-    {"amx", &kernels_avx512, has_amx, &products_amx, always, always},
+    {"amx", &kernels_avx512, has_amx, &products_amx, always, always, &products_amx_f32},
     {"avx512", &kernels_avx512, has_avx512, &products_avx512_bf16, has_avx512_bf16,
-     gains_by_avx512_bf16},
-    {"avx2", &kernels_avx2, has_avx2, NULL, never, never},
+     gains_by_avx512_bf16, NULL},
+    {"avx2", &kernels_avx2, has_avx2, NULL, never, never, NULL},
 #endif
 #if defined(__aarch64__)
-    {"neon", &kernels_neon, always, NULL, never, never}, /* part of the base architecture */
+    {"neon", &kernels_neon, always, NULL, never, never, NULL}, /* part of the base architecture */
 #endif
-    {"ref", &kernels_ref, always, &products_ref_bf16, always, never},
+    {"ref", &kernels_ref, always, &products_ref_bf16, always, never, NULL},
 };
 
 static const struct row *choose(const char *name) {
@@ -88,4 +89,9 @@ const struct kernels *kernels_choose(const char *name) {
 const struct products *products_bf16(const char *name) {
     const struct row *row = choose(name);
     return row && row->runs_bf16() && (name || row->gains()) ? row->bf16 : NULL;
+}
+
+const struct products *products_of_matrices(const char *name) {
+    const struct row *row = choose(name);
+    return row ? row->matrices : NULL;
 }

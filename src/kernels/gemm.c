@@ -85,7 +85,8 @@ static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, si
 /* Channels per step: even steps of up to `depth` lanes for a matrix; as many as fit with all taps
  * for a window (32 for 3x3 in f32: two whole cache lines of each pixel). */
 static size_t step_channels(size_t C, size_t taps, const struct products *format) {
-    size_t most = format->per_lane * format->depth / taps;
+    const size_t pieces = format->pieces ? format->pieces : 1;
+    const size_t most = format->per_lane * format->depth / (taps * pieces);
     if (taps == 1)
         return round_up(ceil_div(C, ceil_div(C, most)), LINE);
     return most > LINE ? most / LINE * LINE : most;
@@ -298,7 +299,8 @@ void multiply(dl_context *cx, const struct product *p) {
     if (p->M == 0 || p->N == 0)
         return;
     double work = (double)p->M * (double)p->N * (double)(p->C * p->taps);
-    struct job job = {.p = p, .kernels = cx->kernels, .format = products_of(cx)};
+    struct job job = {.p = p, .kernels = cx->kernels};
+    job.format = p->taps == 1 ? matrix_products_of(cx) : products_of(cx);
     job.grid = choose_blocking(p, cx->kernels, job.format, (size_t)threads_for(cx, work));
     run_tasks(cx, &(struct task_loop){.job = &job,
                                       .enter = job.format->enter,

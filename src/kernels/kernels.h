@@ -4,7 +4,7 @@
  * are combined to (ops.h) is written once, in plain C, for all instruction sets: gemm.c, conv.c,
  * attention.c, norm.c, elementwise.c. ref.c defines each function in C99; simd.inc writes them over
  * a few vector functions, and avx2.c, avx512.c and neon.c give these. Products have tables of their
- * own for other formats than f32: bf16.c defines them, avx512_bf16.c and amx.c are fast. Only files
+ * own for other formats than f32: bf16.c defines them, avx512_bf16.c and amx.c are fast; amx_f32.c makes f32 of bf16. Only files
  * named after an instruction set are compiled for more than the base architecture.
  *
  * Equal bits. An element's value never depends on where in a row, panel or tile it stands: partial
@@ -59,11 +59,13 @@ typedef void plane_function(float *out, size_t plane, const float *const *at, si
 /* How a table multiplies in one format of numbers. Both operands of the tile are packed along k in
  * lanes of 32 bits (typed float wherever they lie, and moved as such): one f32, or two neighbouring
  * k in bf16, the first in the lower half. n numbers so take lanes_of(n), a multiple of lane_step;
- * numbers that are missing there are zeros. Sums are f32. */
+ * numbers that are missing there are zeros. Sums are f32. Where a number is a sum of
+ * several, each lane_step of lanes is followed by those of the other pieces (amx_f32.c). */
 struct products {
     const char *name; /* "f32", "bf16" */
     const char *by;   /* the instructions: other ones round elsewhere */
     size_t per_lane;  /* 1 or 2 */
+    size_t pieces;    /* numbers of the format that one of ours is the sum of, else 0 */
     size_t lane_step; /* 1 or 16 */
     double speed;     /* multiply-adds in the time of one of f32, about */
     size_t depth;     /* lanes of a step over k, at most BLOCK_K */
@@ -176,13 +178,23 @@ const struct kernels *kernels_choose(const char *name);
  * every machine, in plain C. */
 const struct products *products_bf16(const char *name);
 
+/* What products of matrices are made with in f32, where something is faster than the table: NULL
+ * elsewhere. The name is that of kernels_choose. */
+const struct products *products_of_matrices(const char *name);
+
 /* What products are made with under the context's precision. */
 static inline const struct products *products_of(const dl_context *cx) {
     return cx->fast ? cx->fast : &cx->kernels->f32;
 }
 
+/* And products of matrices. */
+static inline const struct products *matrix_products_of(const dl_context *cx) {
+    return !cx->fast && cx->matrices ? cx->matrices : products_of(cx);
+}
+
 static inline size_t lanes_of(const struct products *products, size_t n) {
-    return round_up(ceil_div(n, products->per_lane), products->lane_step);
+    const size_t lanes = round_up(ceil_div(n, products->per_lane), products->lane_step);
+    return products->pieces ? products->pieces * lanes : lanes;
 }
 
 #endif

@@ -79,6 +79,25 @@ static int check_input(dl_context *cx, const struct text_encoder *encoder, const
     return DL_OK;
 }
 
+/* A text has few tokens, so each weight meets few rows: packing weights for products of f32 in
+ * pieces takes the time that these save (bench/README.md). Texts go without; what they are to go
+ * back to. */
+static const struct products *without_pieces(dl_context *cx) {
+    const struct products *const matrices = cx->matrices;
+    cx->matrices = NULL;
+    return matrices;
+}
+
+/* The forward pass, planned or run. */
+static bool forward(dl_context *cx, const struct text_encoder *encoder, float *hidden,
+                    const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
+                    const unsigned char *skip, const struct encode_watch *watch) {
+    const struct products *const matrices = without_pieces(cx);
+    const bool done = encoder->class->forward(cx, encoder, hidden, ids, mask, B, T, skip, watch);
+    cx->matrices = matrices;
+    return done;
+}
+
 int text_encoder_forward(dl_context *cx, const struct text_encoder *encoder, float *hidden,
                          const int32_t *ids, const unsigned char *mask, size_t B, size_t T,
                          const unsigned char *skip) {
@@ -90,9 +109,9 @@ int text_encoder_forward_watched(dl_context *cx, const struct text_encoder *enco
                                  const unsigned char *skip, const struct encode_watch *watch) {
     DL_TRY(check_input(cx, encoder, ids, B, T));
     arena_plan(cx);
-    encoder->class->forward(cx, encoder, NULL, NULL, NULL, B, T, NULL, NULL);
+    forward(cx, encoder, NULL, NULL, NULL, B, T, NULL, NULL);
     DL_TRY(arena_reserve(cx, encoder->class_name));
-    if (!encoder->class->forward(cx, encoder, hidden, ids, mask, B, T, skip, watch))
+    if (!forward(cx, encoder, hidden, ids, mask, B, T, skip, watch))
         return fail(cx, DL_CANCELLED, "%s: stopped", encoder->class_name);
     if (cx->thrift.give_back)
         store_drop_pages(encoder->store); /* embeddings, too */
@@ -130,11 +149,14 @@ static int look(dl_context *cx, const struct text_encoder *encoder, look_fn fn, 
     if (block >= encoder->layers || !B || !T)
         return fail(cx, DL_USAGE, "%s: block %zu, %zu texts of %zu tokens; blocks are 0 to %zu",
                     encoder->class_name, block, B, T, encoder->layers - 1);
+    const struct products *const matrices = without_pieces(cx);
     arena_plan(cx);
     fn(cx, encoder, block, NULL, NULL, NULL, B, T);
-    DL_TRY(arena_reserve(cx, encoder->class_name));
-    fn(cx, encoder, block, out, x, mask, B, T);
-    return DL_OK;
+    const int status = arena_reserve(cx, encoder->class_name);
+    if (status == DL_OK)
+        fn(cx, encoder, block, out, x, mask, B, T);
+    cx->matrices = matrices;
+    return status;
 }
 
 int text_encoder_attention(dl_context *cx, const struct text_encoder *encoder, size_t block,
@@ -156,7 +178,7 @@ void text_encoder_block_norm(dl_context *cx, const struct text_encoder *encoder,
 
 size_t text_encoder_memory(dl_context *cx, const struct text_encoder *encoder, size_t B, size_t T) {
     arena_plan(cx);
-    encoder->class->forward(cx, encoder, NULL, NULL, NULL, B, T, NULL, NULL);
+    forward(cx, encoder, NULL, NULL, NULL, B, T, NULL, NULL);
     return arena_plan_end(cx);
 }
 
