@@ -5,7 +5,7 @@
 
 static const float group_norm_eps = 1e-6f, layer_norm_eps = 1e-5f; /* not in the config */
 
-/* The feed-forward widens 8 times; so many rows at a time bound its memory and stay in cache. */
+/* The feed-forward widens 4 times; so many rows at a time bound its memory and stay in cache. */
 enum { FEED_FORWARD_ROWS = 2048 };
 
 static void bind_block(struct binder *b, struct transformer_block *w, const struct transformer *t,
