@@ -27,7 +27,7 @@ import encode
 import focus
 import models
 
-TRUNK = 600_000         # samples after which the weights are left for the other denoiser
+TRUNK = 150_000         # samples after which the weights are left for the other denoiser
 ADAPT = 200             # steps in which a denoiser that starts from a trunk learns its new keys and values only
 EVEN = 0.02             # added to the mean squares of the text states along their axes (in CLIP at most 28, the 72nd 0.02)
 TEXT = re.compile(r"attn2\.to_[kv]\.weight$")
@@ -126,8 +126,7 @@ class Chunks:
 
 def shares(samples: int) -> dict:
     """Kinds of scenes by what was seen so far."""
-    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (250e3, (.30, .45, .25)), (600e3, (.25, .45, .30)),
-              (700e3, (.07, .23, .70)))
+    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (200e3, (.25, .45, .30)), (300e3, (.07, .23, .70)))
     values = [np.interp(samples, [p[0] for p in points], [p[1][k] for p in points]) for k in range(3)]
     return dict(zip(("plain", "single", "pair"), values))
 
