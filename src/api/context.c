@@ -101,8 +101,9 @@ const char *dl_version(dl_context *cx) {
     openmp = "OpenMP";
 #endif
     const struct products *bf16 = products_bf16(wanted_isa());
+    const char *and = cx->matrices ? ", " : bf16 ? " for --precision fast, " : "";
     snprintf(cx->version, sizeof cx->version, "%s (%s; %s%s%s)", DLENS_VERSION, openmp,
-             bf16 ? bf16->by : "", bf16 ? " for --precision fast, " : "", cx->kernels->name);
+             bf16 ? bf16->by : "", and, cx->kernels->name);
     return cx->version;
 }
 
