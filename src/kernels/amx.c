@@ -3,10 +3,9 @@
  *     C (16, 16) += A (16, 16 lanes) B (16 lanes, 16)      lanes of two neighbouring k, sums in f32
  *
  * 512 multiply-adds a clock, eight times AVX-512 BF16's. A tile register holds 16 rows of 64 bytes;
- * of the eight, four hold the sums of 32 x 32 results, two take turns with A, two with B (Intel 64
- * and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18). Both operands lie in
- * memory as avx512_bf16.c has them, in multiples of 16 lanes, so a step over k loads four tiles and
- * multiplies four times. bf16.c defines the functions.
+ * of the eight, four hold the sums of 32 x 32 results, two take turns with A, two with B. Both operands
+ * lie in memory as avx512_bf16.c has them, in multiples of 16 lanes, so a step over k loads four tiles
+ * and multiplies four times; a load takes as long as a product. bf16.c defines the functions.
  *
  * Transforms cost more than what Winograd's method saves here: there are none, so 3x3 convolutions
  * multiply their windows as they are, which is also more exact. */
@@ -174,8 +173,8 @@ static void right_windows(float *out, const uint16_t *w, size_t ld, size_t rows,
 
 /* 16 parts x 32 sums of windows: registers 0 to 2 hold those of the left columns, 3 to 5 those of
  * the right ones, 6 the pixels of one part after the other, 7 the left columns of b and then the
- * right. Half as much of b is read for each product as with 32 rows. `parts` is a constant in every
- * call. */
+ * right: for each product a third less of b is read than with 32 rows. `parts` is a constant in
+ * every call. */
 static inline void multiply_windows(float *c, const float *const *x,
                                     const struct windows_layout *layout, size_t planes,
                                     const float *b, bool add, size_t parts) {
@@ -215,9 +214,8 @@ static inline void multiply_windows(float *c, const float *const *x,
                 _tile_dpbf16ps(2, 6, 7);
             }
             _tile_loadd(7, b + LANES, RIGHT_BYTES);
-            if (parts > 2) {
+            if (parts > 2)
                 _tile_dpbf16ps(5, 6, 7);
-            }
             if (parts > 1) {
                 _tile_loadd(6, x[1] + at, ROW_BYTES);
                 _tile_dpbf16ps(4, 6, 7);

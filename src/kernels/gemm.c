@@ -30,7 +30,6 @@ enum {
     BLOCK_ROWS = 1024,       /* largest block of y: rows, */
     BLOCK_COLUMNS = 448,     /* columns: with BLOCK_K, weights for a second cache of 1 MB, */
     BLOCK_AREA = 192 * 1024, /* and both together: the sum stays near */
-    KEPT = 1 << 21,          /* floats of packed weights that a thread keeps for its next block */
     LINE = 64 / sizeof(float)
 };
 
@@ -103,7 +102,7 @@ static size_t packed_size(const struct product *p, const struct products *format
 static bool keeps_weights(const struct product *p, const struct products *format,
                           const struct blocking *g, size_t threads) {
     return g->row_blocks > threads && PACK_COST * format->speed > 0.05 * (double)g->rows &&
-           ceil_div(p->C, g->chunk) * packed_size(p, format, g) <= KEPT;
+           ceil_div(p->C, g->chunk) * packed_size(p, format, g) <= KEPT_WEIGHTS;
 }
 
 /* The cheapest grid of blocks that are small enough. */

@@ -5,6 +5,8 @@
 
 #include "kernels/kernels.h"
 
+enum { KEPT_WEIGHTS = 1 << 21 /* floats of packed weights that a thread keeps for its next block */ };
+
 struct product {
     float *y; /* (M,N) */
     size_t M, N, C, taps;

@@ -33,7 +33,6 @@ enum {
     TAPS = 9,
     PART = 10,          /* planes that a block takes at a time: 800 KB of pixels, 184 of weights */
     BLOCK_AREA = 10240, /* pixels of a block times these planes, unless a line has more */
-    KEPT = 1 << 21,     /* floats of packed weights that a thread keeps for its next block */
     LINE_PIXELS = 64,   /* packed at a time */
     LINE = 64 / sizeof(float)
 };
@@ -104,8 +103,8 @@ static size_t padded_lines(const struct conv3x3 *p, size_t lines) {
 /* The cheapest grid: rounds of tasks, each products, pixels and weights. */
 static struct grid choose_grid(const struct job *job, size_t threads) {
     const struct conv3x3 *p = job->p;
-    const size_t units = p->B * p->out_H / job->unit,
-                 panels = ceil_div(p->N, job->kernels->columns);
+    const size_t units = p->B * p->out_H / job->unit;
+    const size_t panels = ceil_div(p->N, job->kernels->columns);
     const size_t most = BLOCK_AREA / min(PART, job->planes) / (p->out_W * job->unit);
     const size_t fewest = ceil_div(units, most ? most : 1);
     struct grid best = {0};
@@ -113,10 +112,10 @@ static struct grid choose_grid(const struct job *job, size_t threads) {
     for (size_t cb = 1; cb <= min(panels, 2 * threads); cb++)
         for (size_t lb = fewest; lb <= min(units, fewest + 2 * threads); lb++) {
             struct grid g = {lb, cb, ceil_div(units, lb) * job->unit, ceil_div(panels, cb), false};
-            g.keeps = lb * cb > threads && g.panels * panel_size(job) <= KEPT;
+            g.keeps = lb * cb > threads && g.panels * panel_size(job) <= KEPT_WEIGHTS;
             const double rounds = (double)ceil_div(lb * cb, threads);
-            const double m = (double)(g.lines * p->out_W),
-                         n = (double)(g.panels * job->kernels->columns);
+            const double m = (double)(g.lines * p->out_W);
+            const double n = (double)(g.panels * job->kernels->columns);
             const double cost =
                 rounds * (TAPS * m * n / job->format->speed +
                           PIXEL_COST * (double)((g.lines + 2) * p->out_W)) +
@@ -131,8 +130,7 @@ static struct grid choose_grid(const struct job *job, size_t threads) {
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* Which of the block's padded lines is the uppermost under the windows of line g of all pictures.
- */
+/* Which of the block's padded lines is the uppermost under the windows of line g of them all. */
 static size_t padded_line(const struct conv3x3 *p, size_t g, size_t first) {
     return g - first + 2 * (g / p->out_H - first / p->out_H);
 }
