@@ -78,18 +78,17 @@ static void linear_case(size_t M, size_t N, size_t K, enum dtype dtype) {
 
 static void linear_layers(void **state) {
     (void)state;
-    static const size_t sizes[][3] = {{1, 1, 1},     {1, 33, 5},     {2, 7, 641},   {3, 64, 1300},
-                                      {14, 32, 640}, {15, 33, 17},   {29, 65, 643}, {77, 95, 40},
-                                      {150, 3, 48},  {150, 470, 90}, {1100, 40, 20},
-                                      {500, 440, 645}};
+    static const size_t sizes[][3] = {
+        {1, 1, 1},     {1, 33, 5},   {2, 7, 641},  {3, 64, 1300},  {14, 32, 640},  {15, 33, 17},
+        {29, 65, 643}, {77, 95, 40}, {150, 3, 48}, {150, 470, 90}, {1100, 40, 20}, {500, 440, 645}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         linear_case(sizes[i][0], sizes[i][1], sizes[i][2], DTYPE_F32);
         linear_case(sizes[i][0], sizes[i][1], sizes[i][2], DTYPE_BF16);
     }
 }
 
-/* `exact`: the windows are multiplied as they are, so only the operands' rounding is lost; always so
- * where there are no transforms. */
+/* `exact`: the windows are multiplied as they are, so only the operands' rounding is lost; always
+ * so where there are no transforms. */
 static void conv_case(const struct conv_shape *s, size_t N, size_t K, size_t k, bool exact) {
     const size_t H = s->up_H ? s->up_H : s->H, W = s->up_W ? s->up_W : s->W;
     const size_t pads = s->pad_before + s->pad_after;
@@ -150,8 +149,9 @@ static void convolutions(void **state) {
     conv_case(&s, 40, 33, 3, false);
 }
 
-/* Lines of whole tiles: pictures that share a block, a number of tiles that is none of a register's,
- * channels in several parts, fewer than a plane's; of several blocks; each in one padding only. */
+/* Lines of whole tiles: pictures that share a block, a number of tiles that is none of a
+ * register's, channels in several parts, fewer than a plane's; of several blocks; each in one
+ * padding only. */
 static void convolutions_by_lines(void **state) {
     (void)state;
     struct conv_shape s = {.B = 3, .H = 5, .W = 16, .stride = 1, .pad_before = 1, .pad_after = 1};
@@ -170,12 +170,13 @@ static void convolutions_by_lines(void **state) {
     conv_case(&s, 9, 50, 3, false); /* of a picture's all */
 }
 
-/* A norm before a convolution, by itself and put in: as long as it is written the same bits; put in,
- * the same but for what a short exponential moves over the edges of bf16. */
+/* A norm before a convolution, by itself and put in: as long as it is written the same bits; put
+ * in, the same but for what a short exponential moves over the edges of bf16. */
 static void norm_case(size_t B, size_t H, size_t W, enum activation act) {
     enum { C = 44, N = 10, GROUPS = 4 };
     const size_t P = H * W, n = B * P * N;
-    float *x = numbers(B * P * C), *w = numbers(N * C * 9), *weight = numbers(C), *bias = numbers(C);
+    float *x = numbers(B * P * C), *w = numbers(N * C * 9), *weight = numbers(C),
+          *bias = numbers(C);
     float *normed = numbers(B * P * C), *room = numbers(B * P * C);
     float *y = numbers(n), *expected = numbers(n), *a = numbers(B * C), *b = numbers(B * C);
     double *wide = doubles(n);
@@ -186,9 +187,11 @@ static void norm_case(size_t B, size_t H, size_t W, enum activation act) {
     EACH_TABLE for (int fast = 0; fast < 2; fast++) {
         if (!(cx.fast = fast ? products_bf16(names[table]) : NULL) && fast)
             continue;
-        PLANNED(op_group_norm(&cx, normed, x, weight, bias, NULL, NULL, B, P, C, GROUPS, 1e-5f, act));
+        PLANNED(
+            op_group_norm(&cx, normed, x, weight, bias, NULL, NULL, B, P, C, GROUPS, 1e-5f, act));
         PLANNED(op_conv2d(&cx, expected, normed, &t, &s, NULL));
-        PLANNED(op_group_norm_factors(&cx, a, b, x, weight, bias, NULL, NULL, B, P, C, GROUPS, 1e-5f));
+        PLANNED(
+            op_group_norm_factors(&cx, a, b, x, weight, bias, NULL, NULL, B, P, C, GROUPS, 1e-5f));
         for (int own = 0; own < 2; own++) {
             PLANNED(op_norm_conv2d(&cx, y, x, own ? NULL : room, &t, &s, &norm, NULL));
             for (size_t i = 0; i < n; i++)
@@ -325,11 +328,14 @@ static void only_where_asked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear_layers), cmocka_unit_test(convolutions),
+        cmocka_unit_test(linear_layers),
+        cmocka_unit_test(convolutions),
         cmocka_unit_test(convolutions_by_lines),
         cmocka_unit_test(norms_before_convolutions),
-        cmocka_unit_test(attentions),    cmocka_unit_test(attention_extremes),
-        cmocka_unit_test(rounding),      cmocka_unit_test(only_where_asked),
+        cmocka_unit_test(attentions),
+        cmocka_unit_test(attention_extremes),
+        cmocka_unit_test(rounding),
+        cmocka_unit_test(only_where_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

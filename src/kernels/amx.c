@@ -3,9 +3,10 @@
  *     C (16, 16) += A (16, 16 lanes) B (16 lanes, 16)      lanes of two neighbouring k, sums in f32
  *
  * 512 multiply-adds a clock, eight times AVX-512 BF16's. A tile register holds 16 rows of 64 bytes;
- * of the eight, four hold the sums of 32 x 32 results, two take turns with A, two with B. Both operands
- * lie in memory as avx512_bf16.c has them, in multiples of 16 lanes, so a step over k loads four tiles
- * and multiplies four times; a load takes as long as a product. bf16.c defines the functions.
+ * of the eight, four hold the sums of 32 x 32 results, two take turns with A, two with B. Both
+ * operands lie in memory as avx512_bf16.c has them, in multiples of 16 lanes, so a step over k
+ * loads four tiles and multiplies four times; a load takes as long as a product. bf16.c defines the
+ * functions.
  *
  * Transforms cost more than what Winograd's method saves here: there are none, so 3x3 convolutions
  * multiply their windows as they are, which is also more exact. */
@@ -29,9 +30,9 @@ enum {
 
 /* ---- matrix product -------------------------------------------------------------------------- */
 
-/* 32 rows, or without `both`, a constant in every call, the upper 16. Registers 0 and 1 hold the sums
- * of the upper rows, 2 and 3 of the lower ones; 4 and 5 these rows of a, 6 and 7 the left and right
- * columns of b. */
+/* 32 rows, or without `both`, a constant in every call, the upper 16. Registers 0 and 1 hold the
+ * sums of the upper rows, 2 and 3 of the lower ones; 4 and 5 these rows of a, 6 and 7 the left and
+ * right columns of b. */
 static inline void multiply_rows(float *c, size_t ldc, const float *a, const float *b, size_t K,
                                  bool add, bool both) {
     const size_t row = ldc * sizeof *c;
@@ -98,15 +99,16 @@ static void some_rows(float *c, size_t ldc, const float *a, const float *b, size
         else                                                                                       \
             some_rows(c, ldc, a, b, K, add, R);                                                    \
     }
-TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)
-TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14) TILE(15) TILE(16)
-TILE(17) TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23) TILE(24)
-TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
+TILE(1)
+TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13)
+    TILE(14) TILE(15) TILE(16) TILE(17) TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23)
+        TILE(24) TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
 
-/* ---- windows --------------------------------------------------------------------------------- */
+    /* ---- windows
+       --------------------------------------------------------------------------------- */
 
-/* x sigmoid(x) to 1e-4, a twentieth of what rounding to bf16 costs. */
-static inline vec silu_for_bf16(vec x) {
+    /* x sigmoid(x) to 1e-4, a twentieth of what rounding to bf16 costs. */
+    static inline vec silu_for_bf16(vec x) {
     vec e = exponential(v_sub(v_set1(0.0f), x)); /* infinite below -88: its inverse is 0 */
     return v_mul(x, _mm512_rcp14_ps(v_add(v_set1(1.0f), e)));
 }
@@ -140,8 +142,8 @@ static void planes(float *out, size_t plane, const float *const *at, size_t pixe
 }
 
 /* Of the weights' rows, seen as numbers of 32 bits, columns become vectors; number 9 c + t of a row
- * and number 9 (c + 1) + t, which are a lane of tap t, are then halves of two of them: both the half
- * that they are to be for an even t, the other one for an odd t. */
+ * and number 9 (c + 1) + t, which are a lane of tap t, are then halves of two of them: both the
+ * half that they are to be for an even t, the other one for an odd t. */
 static void right_windows(float *out, const uint16_t *w, size_t ld, size_t rows, size_t n) {
     enum { TAPS = 9, MOST = TAPS * LANES }; /* 32-bit numbers of a row */
     const size_t count = TAPS * n / 2;
@@ -150,9 +152,10 @@ static void right_windows(float *out, const uint16_t *w, size_t ld, size_t rows,
         for (size_t k = 0; k < count; k += LANES) {
             vec v[LANES];
             for (size_t i = 0; i < LANES; i++)
-                v[i] = half + i < rows ? load_n((const float *)(const void *)(w + (half + i) * ld) + k,
-                                                count - k)
-                                       : v_set1(0.0f);
+                v[i] =
+                    half + i < rows
+                        ? load_n((const float *)(const void *)(w + (half + i) * ld) + k, count - k)
+                        : v_set1(0.0f);
             v_transpose(v);
             for (size_t i = 0; i < LANES; i++)
                 column[k + i] = _mm512_castps_si512(v[i]);
@@ -163,8 +166,9 @@ static void right_windows(float *out, const uint16_t *w, size_t ld, size_t rows,
                 if (2 * p < n) {
                     const __m512i a = column[TAPS * p + t / 2];
                     const __m512i b = column[TAPS * p + (t + TAPS) / 2];
-                    lane = t % 2 ? _mm512_or_si512(_mm512_srli_epi32(a, 16), _mm512_slli_epi32(b, 16))
-                                 : _mm512_mask_blend_epi16(0xaaaaaaaau, a, b);
+                    lane = t % 2
+                               ? _mm512_or_si512(_mm512_srli_epi32(a, 16), _mm512_slli_epi32(b, 16))
+                               : _mm512_mask_blend_epi16(0xaaaaaaaau, a, b);
                 }
                 v_store(out + (t * LANES + p) * COLUMNS + half, _mm512_castsi512_ps(lane));
             }
@@ -200,8 +204,7 @@ static inline void multiply_windows(float *c, const float *const *x,
     }
     for (size_t k = 0; k < planes; k++)
         for (size_t tap = 0; tap < 9; tap++, b += LANES * COLUMNS) {
-            const size_t at =
-                k * layout->plane + tap / 3 * layout->line + tap % 3 * layout->next;
+            const size_t at = k * layout->plane + tap / 3 * layout->line + tap % 3 * layout->next;
             _tile_loadd(7, b, RIGHT_BYTES);
             _tile_loadd(6, x[0] + at, ROW_BYTES);
             _tile_dpbf16ps(0, 6, 7);
@@ -240,9 +243,11 @@ static inline void multiply_windows(float *c, const float *const *x,
                             size_t planes, const float *b, bool add) {                             \
         multiply_windows(c, x, layout, planes, b, add, P);                                         \
     }
-WINDOWS(1) WINDOWS(2) WINDOWS(3)
+WINDOWS(1)
+WINDOWS(2) WINDOWS(3)
 
-static window_function *const windows[WINDOW_PARTS + 1] = {NULL, windows_1, windows_2, windows_3};
+    static window_function *const windows[WINDOW_PARTS + 1] = {NULL, windows_1, windows_2,
+                                                               windows_3};
 
 /* ---- peak ------------------------------------------------------------------------------------ */
 
@@ -282,9 +287,9 @@ const struct products products_amx = {
     .depth = DEPTH,
     .rows = ROWS,
     .group = 1,
-    .tile = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8, tile_9, tile_10,
-             tile_11, tile_12, tile_13, tile_14, tile_15, tile_16, tile_17, tile_18,
-             tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,
+    .tile = {NULL,    tile_1,  tile_2,  tile_3,  tile_4,  tile_5,  tile_6,  tile_7,  tile_8,
+             tile_9,  tile_10, tile_11, tile_12, tile_13, tile_14, tile_15, tile_16, tile_17,
+             tile_18, tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,
              tile_27, tile_28, tile_29, tile_30, tile_31, tile_32},
     .window_tile = windows,
     .planes = planes,

@@ -6,10 +6,10 @@
  *
  *     a b  =  h h'  +  ( h m' + m h' + m m' + h l' + l h' )                 + 2^-24 of |a b|
  *
- * (Henry, Tang and Heinecke 2019, arXiv 1904.06376; each product of bf16 is exact in f32.) The small
- * products of a step are added up first, while their sum is small: it is the large ones whose sum is
- * rounded as f32's own would be, as often. Numbers below 2^-110 lose their smaller pieces, infinite ones have none: their
- * products are NaN.
+ * (Henry, Tang and Heinecke 2019, arXiv 1904.06376; each product of bf16 is exact in f32.) The
+ * small products of a step are added up first, while their sum is small: it is the large ones whose
+ * sum is rounded as f32's own would be, as often. Numbers below 2^-110 lose their smaller pieces,
+ * infinite ones have none: their products are NaN.
  *
  * AMX has 14 times the multiply-adds of AVX-512 in f32, six products leave 2.4 of them.
  *
@@ -105,8 +105,9 @@ static void right_rows(float *out, size_t ldo, const float *in, size_t ldi, size
 
 /* ---- matrix product -------------------------------------------------------------------------- */
 
-/* Loads two tiles of 16 rows of a piece of a, of 16 columns of b. Tiles of the second half of the rows
- * are left out where there are none. A load takes as long as a product, so each serves two or more. */
+/* Loads two tiles of 16 rows of a piece of a, of 16 columns of b. Tiles of the second half of the
+ * rows are left out where there are none. A load takes as long as a product, so each serves two or
+ * more. */
 #define LOAD_A(piece)                                                                              \
     _tile_loadd(4, upper + (piece) * LANES, LEFT_BYTES);                                           \
     if (both)                                                                                      \
@@ -134,7 +135,8 @@ static inline void multiply_tile(float *c, size_t ldc, const float *a, const flo
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (size_t k = 0; k < K; k += GROUP, upper += GROUP, lower += GROUP, right += GROUP * COLUMNS) {
+    for (size_t k = 0; k < K;
+         k += GROUP, upper += GROUP, lower += GROUP, right += GROUP * COLUMNS) {
         LOAD_A(L)
         LOAD_B(H)
         MULTIPLY
@@ -148,7 +150,8 @@ static inline void multiply_tile(float *c, size_t ldc, const float *a, const flo
         MULTIPLY
     }
     upper = a, lower = a + LANES * LEFT_STRIDE, right = b;
-    for (size_t k = 0; k < K; k += GROUP, upper += GROUP, lower += GROUP, right += GROUP * COLUMNS) {
+    for (size_t k = 0; k < K;
+         k += GROUP, upper += GROUP, lower += GROUP, right += GROUP * COLUMNS) {
         LOAD_A(H)
         LOAD_B(H)
         MULTIPLY
@@ -187,28 +190,29 @@ static inline void multiply_rows(float *c, size_t ldc, const float *a, const flo
                          bool add) {                                                               \
         multiply_rows(c, ldc, a, b, K, add, R);                                                    \
     }
-TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)
-TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14) TILE(15) TILE(16)
-TILE(17) TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23) TILE(24)
-TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
+TILE(1)
+TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13)
+    TILE(14) TILE(15) TILE(16) TILE(17) TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23)
+        TILE(24) TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
 
-const struct products products_amx_f32 = {
-    .name = "f32",
-    .by = "amx",
-    .per_lane = 2,
-    .pieces = PIECES,
-    .lane_step = LANES,
-    .speed = 3.0,
-    .depth = DEPTH,
-    .rows = ROWS,
-    .group = 1,
-    .tile = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8, tile_9, tile_10,
-             tile_11, tile_12, tile_13, tile_14, tile_15, tile_16, tile_17, tile_18,
-             tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,
-             tile_27, tile_28, tile_29, tile_30, tile_31, tile_32},
-    .enter = enter,
-    .leave = leave,
-    .left_rows = left_rows,
-    .right_rows = right_rows,
+            const
+    struct products products_amx_f32 = {
+        .name = "f32",
+        .by = "amx",
+        .per_lane = 2,
+        .pieces = PIECES,
+        .lane_step = LANES,
+        .speed = 3.0,
+        .depth = DEPTH,
+        .rows = ROWS,
+        .group = 1,
+        .tile = {NULL,    tile_1,  tile_2,  tile_3,  tile_4,  tile_5,  tile_6,  tile_7,  tile_8,
+                 tile_9,  tile_10, tile_11, tile_12, tile_13, tile_14, tile_15, tile_16, tile_17,
+                 tile_18, tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,
+                 tile_27, tile_28, tile_29, tile_30, tile_31, tile_32},
+        .enter = enter,
+        .leave = leave,
+        .left_rows = left_rows,
+        .right_rows = right_rows,
 };
 #endif

@@ -5,7 +5,8 @@
 
 #include "kernels/kernels.h"
 
-enum { KEPT_WEIGHTS = 1 << 21 /* floats of packed weights that a thread keeps for its next block */ };
+/* Floats of packed weights that a thread keeps for its next block. */
+enum { KEPT_WEIGHTS = 1 << 21 };
 
 struct product {
     float *y; /* (M,N) */

@@ -4,8 +4,9 @@
  * are combined to (ops.h) is written once, in plain C, for all instruction sets: gemm.c, conv.c,
  * attention.c, norm.c, elementwise.c. ref.c defines each function in C99; simd.inc writes them over
  * a few vector functions, and avx2.c, avx512.c and neon.c give these. Products have tables of their
- * own for other formats than f32: bf16.c defines them, avx512_bf16.c and amx.c are fast; amx_f32.c makes f32 of bf16. Only files
- * named after an instruction set are compiled for more than the base architecture.
+ * own for other formats than f32: bf16.c defines them, avx512_bf16.c and amx.c are fast; amx_f32.c
+ * makes f32 of bf16. Only files named after an instruction set are compiled for more than the base
+ * architecture.
  *
  * Equal bits. An element's value never depends on where in a row, panel or tile it stands: partial
  * vectors go through the same instructions as full ones. So results depend neither on the number
@@ -37,10 +38,10 @@ typedef void tile_function(float *c, size_t ldc, const float *a, const float *b,
 /* Sums of windows, c (16 parts, columns) = or += with `add`, for `parts` times 16 outputs:
  *
  *     c[16 i + r, n] (+)= sum over planes k, taps 3 p + q, lanes l of
- *                         x_i[k plane + p line + q next + r 16 + l] b[((9 k + 3 p + q) 16 + l) columns + n]
+ *         x_i[k plane + p line + q next + r 16 + l] b[((9 k + 3 p + q) 16 + l) columns + n]
  *
- * x_i, i < parts: what the first tap of the first of 16 neighbouring outputs sees. A pixel has 16 lanes
- * of a plane. `parts` is fixed per function. */
+ * x_i, i < parts: what the first tap of the first of 16 neighbouring outputs sees. A pixel has 16
+ * lanes of a plane. `parts` is fixed per function. */
 enum { WINDOW_PARTS = 3 };
 struct windows_layout {
     size_t plane, line, next; /* lanes from plane to plane, down a line, to the next pixel */
@@ -72,7 +73,7 @@ struct products {
     size_t rows;      /* of the register tile; its columns are those of the table */
     size_t group;     /* row panels that a packed right panel meets in the innermost cache */
     tile_function *tile[TILE_ROWS_MAX + 1]; /* tile[R] computes R rows */
-    window_function *const *window_tile; /* (WINDOW_PARTS + 1) by parts; NULL: this format has none */
+    window_function *const *window_tile; /* (WINDOW_PARTS + 1) by parts; NULL: there are none */
     plane_function *planes;
 
     /* A plane of windows' weights as they lie in a bf16 file, w (rows, n, 9; ld numbers apart), n even
