@@ -126,7 +126,8 @@ class Chunks:
 
 def shares(samples: int) -> dict:
     """Kinds of scenes by what was seen so far."""
-    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (200e3, (.25, .45, .30)), (300e3, (.07, .23, .70)))
+    points = ((0, (.65, .30, .05)), (60e3, (.40, .35, .25)), (150e3, (.20, .35, .45)),
+              (220e3, (.07, .23, .70)))
     values = [np.interp(samples, [p[0] for p in points], [p[1][k] for p in points]) for k in range(3)]
     return dict(zip(("plain", "single", "pair"), values))
 
