@@ -67,19 +67,26 @@ static struct windows describe(const float *x, const struct tensor *w, const str
     return v;
 }
 
-/* Convolutions of stride 1 have faster ways than a product of windows. */
-static bool is_plain(const struct windows *v) {
-    return v->k == 3 && v->shape.stride == 1;
+enum method { BY_WINDOWS, BY_WINOGRAD, BY_LINES };
+
+/* Whether Winograd's method pays, which rounds in its own way, the shape of the whole decides; lines
+ * round as windows do, so a strip may go either way. */
+static enum method method_of(const dl_context *cx, const struct windows *v, size_t N) {
+    const struct products *format = products_of(cx);
+    if (v->k != 3 || v->shape.stride != 1)
+        return BY_WINDOWS;
+    if (winograd_pays(format, v->out_H, v->out_W, N, v->C))
+        return BY_WINOGRAD;
+    return lines_fit(format, v->shape.rows ? v->shape.rows : v->out_H, v->out_W) ? BY_LINES
+                                                                                 : BY_WINDOWS;
 }
 
 static void convolve(dl_context *cx, float *y, const float *x, const struct tensor *w,
                      const struct conv_shape *s, const struct input_norm *norm,
                      const struct epilogue *ep) {
     struct windows v = describe(x, w, s);
-    const struct products *format = products_of(cx);
     const size_t N = w->shape[0];
-    const bool by_winograd =
-        is_plain(&v) && winograd_pays(format, v.out_H, v.out_W, N, v.C); /* of the whole */
+    const enum method method = method_of(cx, &v, N);
     op_note(cx, &(struct op_call){
                     .kind = OP_CONV, .N = N, .K = v.C, .side = v.k, .dtype = w->dtype, .conv = *s});
     if (s->rows)
@@ -96,9 +103,9 @@ static void convolve(dl_context *cx, float *y, const float *x, const struct tens
                               .pixel = window_pixel,
                               .source = &v};
     pages_use(cx, w);
-    if (by_winograd)
+    if (method == BY_WINOGRAD)
         winograd(cx, &p);
-    else if (is_plain(&v) && lines_fit(format, v.out_H, v.out_W))
+    else if (method == BY_LINES)
         convolve_lines(cx, &p);
     else
         multiply(cx, &(struct product){.y = y,
@@ -123,7 +130,7 @@ void op_norm_conv2d(dl_context *cx, float *y, const float *x, float *room, const
                     const struct epilogue *ep) {
     const struct windows v = describe(x, w, s);
     const size_t mark = arena_mark(cx), P = s->H * s->W, C = v.C;
-    if (is_plain(&v) && lines_fit(products_of(cx), v.out_H, v.out_W) &&
+    if (method_of(cx, &v, w->shape[0]) == BY_LINES &&
         (norm->act == ACT_NONE || norm->act == ACT_SILU)) {
         convolve(cx, y, x, w, s, norm, ep);
         return;
