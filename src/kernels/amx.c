@@ -99,16 +99,12 @@ static void some_rows(float *c, size_t ldc, const float *a, const float *b, size
         else                                                                                       \
             some_rows(c, ldc, a, b, K, add, R);                                                    \
     }
-TILE(1)
-TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13)
-    TILE(14) TILE(15) TILE(16) TILE(17) TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23)
-        TILE(24) TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
+EACH_TILE
 
-    /* ---- windows
-       --------------------------------------------------------------------------------- */
+/* ---- windows --------------------------------------------------------------------------------- */
 
-    /* x sigmoid(x) to 1e-4, a twentieth of what rounding to bf16 costs. */
-    static inline vec silu_for_bf16(vec x) {
+/* x sigmoid(x) to 1e-4, a twentieth of what rounding to bf16 costs. */
+static inline vec silu_for_bf16(vec x) {
     vec e = exponential(v_sub(v_set1(0.0f), x)); /* infinite below -88: its inverse is 0 */
     return v_mul(x, _mm512_rcp14_ps(v_add(v_set1(1.0f), e)));
 }
@@ -244,10 +240,10 @@ static inline void multiply_windows(float *c, const float *const *x,
         multiply_windows(c, x, layout, planes, b, add, P);                                         \
     }
 WINDOWS(1)
-WINDOWS(2) WINDOWS(3)
+WINDOWS(2)
+WINDOWS(3)
 
-    static window_function *const windows[WINDOW_PARTS + 1] = {NULL, windows_1, windows_2,
-                                                               windows_3};
+static window_function *const windows[WINDOW_PARTS + 1] = {NULL, windows_1, windows_2, windows_3};
 
 /* ---- peak ------------------------------------------------------------------------------------ */
 
@@ -287,10 +283,7 @@ const struct products products_amx = {
     .depth = DEPTH,
     .rows = ROWS,
     .group = 1,
-    .tile = {NULL,    tile_1,  tile_2,  tile_3,  tile_4,  tile_5,  tile_6,  tile_7,  tile_8,
-             tile_9,  tile_10, tile_11, tile_12, tile_13, tile_14, tile_15, tile_16, tile_17,
-             tile_18, tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,
-             tile_27, tile_28, tile_29, tile_30, tile_31, tile_32},
+    .tile = {TILES},
     .window_tile = windows,
     .planes = planes,
     .right_windows = right_windows,

@@ -38,4 +38,16 @@ static inline void finish_writing(void) {
     __asm__ volatile("" ::: "memory");
 }
 
+/* Of a file that defines TILE(R): the register tiles of 1 to 32 rows, and the list of them. */
+#define EACH_TILE                                                                                  \
+    TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)                                \
+    TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14) TILE(15) TILE(16)                         \
+    TILE(17) TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23) TILE(24)                        \
+    TILE(25) TILE(26) TILE(27) TILE(28) TILE(29) TILE(30) TILE(31) TILE(32)
+#define TILES                                                                                      \
+    NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8,                          \
+    tile_9, tile_10, tile_11, tile_12, tile_13, tile_14, tile_15, tile_16, tile_17,                \
+    tile_18, tile_19, tile_20, tile_21, tile_22, tile_23, tile_24, tile_25, tile_26,               \
+    tile_27, tile_28, tile_29, tile_30, tile_31, tile_32
+
 #endif

@@ -68,8 +68,7 @@ struct job {
 
 /* ---- the grid -------------------------------------------------------------------------------- */
 
-/* Packing a column's weights, in units of a multiply-add of f32 for each of them (bench/README.md).
- */
+/* Packing a weight of a column, in units of a multiply-add of f32 (bench/README.md). */
 static const double PACK_COST = 12.0;
 
 /* Time of a grid in units of one column vector times one K: rounds of blocks, each the product
