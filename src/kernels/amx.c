@@ -278,6 +278,7 @@ const struct products products_amx = {
     .name = "bf16",
     .by = "amx",
     .per_lane = 2,
+    .pieces = 1,
     .lane_step = LANE_STEP,
     .speed = 14.0,
     .depth = DEPTH,

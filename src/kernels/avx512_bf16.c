@@ -101,6 +101,7 @@ const struct products products_avx512_bf16 = {
     .name = "bf16",
     .by = "avx512_bf16",
     .per_lane = 2,
+    .pieces = 1,
     .lane_step = 1,
     .depth = BLOCK_K,
     .speed = 2.0,

@@ -142,6 +142,7 @@ const struct products products_ref_bf16 = {
     .name = "bf16",
     .by = "ref",
     .per_lane = 2,
+    .pieces = 1,
     .lane_step = 1,
     .depth = BLOCK_K,
     .speed = 2.0,

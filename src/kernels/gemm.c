@@ -83,8 +83,7 @@ static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, si
 /* Channels per step: even steps of up to `depth` lanes for a matrix; as many as fit with all taps
  * for a window (32 for 3x3 in f32: two whole cache lines of each pixel). */
 static size_t step_channels(size_t C, size_t taps, const struct products *format) {
-    const size_t pieces = format->pieces ? format->pieces : 1;
-    const size_t most = format->per_lane * format->depth / (taps * pieces);
+    const size_t most = format->per_lane * format->depth / (taps * format->pieces);
     if (taps == 1)
         return round_up(ceil_div(C, ceil_div(C, most)), LINE);
     return most > LINE ? most / LINE * LINE : most;

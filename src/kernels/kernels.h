@@ -66,7 +66,7 @@ struct products {
     const char *name; /* "f32", "bf16" */
     const char *by;   /* the instructions: other ones round elsewhere */
     size_t per_lane;  /* 1 or 2 */
-    size_t pieces;    /* numbers of the format that one of ours is the sum of, else 0 */
+    size_t pieces;    /* numbers of the format that one of ours is the sum of, 1 or 3 */
     size_t lane_step; /* 1 or 16 */
     double speed;     /* multiply-adds in the time of one of f32, about */
     size_t depth;     /* lanes of a step over k, at most BLOCK_K */
@@ -194,8 +194,7 @@ static inline const struct products *matrix_products_of(const dl_context *cx) {
 }
 
 static inline size_t lanes_of(const struct products *products, size_t n) {
-    const size_t lanes = round_up(ceil_div(n, products->per_lane), products->lane_step);
-    return products->pieces ? products->pieces * lanes : lanes;
+    return products->pieces * round_up(ceil_div(n, products->per_lane), products->lane_step);
 }
 
 #endif

@@ -268,6 +268,7 @@ const struct kernels kernels_ref = {
             .name = "f32",
             .by = "ref",
             .per_lane = 1,
+            .pieces = 1,
             .lane_step = 1,
             .depth = BLOCK_K,
             .speed = 1.0,
