@@ -8,9 +8,9 @@ models of the sizes of Stable Diffusion 1.5 (f32) and 2.1 (f16), which are made 
 are not there. The programs (bench/peer_programs.py) take turns, so that a machine whose speed
 drifts is fair to all: a round is one run of `dlens bench` and one turn of each peer, whose process
 stays loaded but is stopped while the others run; a part's first run is not timed, on any side. Peers
-named -bf16 are compared with `--precision fast`; as they narrow the weights when they load or compile a
-model, dlens then reads what `dlens convert --to bf16` made of it. Prints, as Markdown, medians over the rounds, their
-ratios with the smallest and largest of a round, and memory. `--lens N` also times a whole lens of N layers (4 steps, f32) by
+named -bf16 are compared with `--precision fast`; as they narrow the weights when they load or compile
+a model, dlens then reads what `dlens convert --to bf16` made of it. Prints, as Markdown, medians over
+the rounds, their ratios with the smallest and largest of a round, and memory. `--lens N` also times a whole lens of N layers (4 steps, f32) by
 dlens and by diffusers. `--install` first installs the packages that are missing into the running
 environment (which should be a virtual one; tools/reference/requirements.txt, openvino and
 stable-diffusion-cpp-python, which is compiled and takes minutes). `--small`: the tiny model.
