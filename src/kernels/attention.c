@@ -17,7 +17,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { QUERY_BLOCK = 256, KEY_TILE = 256 };
+enum {
+    QUERY_BLOCK = 256,
+    KEY_TILE = 256,
+    KEY_TILE_OF_PIECES = 128 /* which are three times as many lanes for half as many numbers */
+};
 
 struct task {
     const struct kernels *kernels;
@@ -36,7 +40,8 @@ struct scratch {
     float *q;         /* (panels, lanes of d, n) and packed */
     float *k;         /* (steps, key_tile, LEFT_STRIDE) keys in steps of head_chunk channels */
     float *v;         /* (d, LEFT_STRIDE) values, packed */
-    float *scores;    /* (key_tile, n), then lanes of it */
+    float *scores;    /* (key_tile, n) */
+    float *p;         /* (lanes of key_tile, n) their softmax, packed */
     float *o;         /* (panels, d, n) */
     float *max;       /* (panels, n) running maximum, */
     float *sum;       /* (panels, n) sum */
@@ -118,11 +123,11 @@ static void attend(const struct task *t, struct scratch *s, size_t b, size_t a, 
     score(t, s, s->q + panel * lanes_of(format, d) * n, keys);
     if (t->s->bias || t->s->key_bias || (t->s->causal && first + keys > query + 1))
         add_biases(t, s, b, a, query, last, first, keys);
-    format->softmax_tile(s->scores, keys, s->max + panel * n, s->sum + panel * n, s->rescale);
+    format->softmax_tile(s->p, s->scores, keys, s->max + panel * n, s->sum + panel * n, s->rescale);
     if (first > 0)
         t->kernels->scale_columns(o, s->rescale, d);
     for (size_t i = 0; i < d; i += format->rows)
-        format->tile[min(format->rows, d - i)](o + i * n, n, s->v + i * LEFT_STRIDE, s->scores,
+        format->tile[min(format->rows, d - i)](o + i * n, n, s->v + i * LEFT_STRIDE, s->p,
                                                lanes_of(format, keys), first > 0);
 }
 
@@ -180,10 +185,14 @@ static size_t query_block(const struct attention_shape *s, const struct products
     return min(block, s->queries);
 }
 
-/* Even steps of up to `depth` lanes, whole lanes. */
+static size_t key_tile(size_t keys, const struct products *format) {
+    return ceil_div(keys, ceil_div(keys, format->pieces > 1 ? KEY_TILE_OF_PIECES : KEY_TILE));
+}
+
+/* Even steps of up to `depth` lanes, none of them empty. */
 static size_t head_chunk(size_t d, const struct products *format) {
-    const size_t lanes = lanes_of(format, d), steps = ceil_div(lanes, format->depth);
-    return round_up(ceil_div(lanes, steps), format->lane_step) * format->per_lane;
+    const size_t steps = ceil_div(lanes_of(format, d), format->depth);
+    return round_up(ceil_div(d, steps), format->lane_step * format->per_lane);
 }
 
 static void take_scratch(dl_context *cx, const void *of, void *scratch) {
@@ -196,6 +205,7 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     s->k = floats(cx, round_up(ceil_div(d, t->head_chunk) * t->key_tile, rows) * LEFT_STRIDE);
     s->v = floats(cx, round_up(d, rows) * LEFT_STRIDE);
     s->scores = floats(cx, round_up(t->key_tile, rows) * n);
+    s->p = t->format->pieces > 1 ? floats(cx, lanes_of(t->format, t->key_tile) * n) : s->scores;
     s->o = floats(cx, panels * d * n);
     s->max = floats(cx, panels * n);
     s->sum = floats(cx, panels * n);
@@ -207,10 +217,10 @@ void op_attention(dl_context *cx, float *out, const float *q, const float *k, co
                   const struct attention_shape *s) {
     double work =
         2.0 * (double)(s->batch * s->heads * s->head_dim) * (double)s->queries * (double)s->keys;
-    struct task t = {cx->kernels, products_of(cx), s, out, q, k, v, 0, 0, 0};
+    struct task t = {cx->kernels, matrix_products_of(cx), s, out, q, k, v, 0, 0, 0};
     t.query_block = query_block(s, t.format, (size_t)threads_for(cx, work));
     /* even tiles and chunks, by numbers of keys and channels alone: the order of sums is fixed */
-    t.key_tile = ceil_div(s->keys, ceil_div(s->keys, KEY_TILE));
+    t.key_tile = key_tile(s->keys, t.format);
     t.head_chunk = head_chunk(s->head_dim, t.format);
     op_note(cx, &(struct op_call){.kind = OP_ATTENTION, .attention = *s});
     run_tasks(

@@ -103,11 +103,12 @@ struct products {
      * NULL where these are the same. */
     void (*right_columns)(float *out, const float *in, size_t n);
 
-    /* One tile of keys of a softmax over keys, for all columns (queries) at once; s (keys,
-     * columns): m' = max(m, max_k s_k);  rescale = exp(m - m');  p_k = exp(s_k - m') sum = sum
-     * rescale + sum_k p_k;  m = m'                   (Milakov, Gimelshein 2018) leaves p in s, as a
-     * right operand. */
-    void (*softmax_tile)(float *s, size_t keys, float *m, float *sum, float *rescale);
+    /* One tile of keys of a softmax over keys, for all columns (queries) at once; s (keys, columns):
+     *     m' = max(m, max_k s_k);  rescale = exp(m - m');  p_k = exp(s_k - m');
+     *     sum = sum rescale + sum_k p_k;  m = m'              (Milakov, Gimelshein 2018)
+     * p (lanes_of(keys), columns) is a right operand; without pieces it may be s. */
+    void (*softmax_tile)(float *p, const float *s, size_t keys, float *m, float *sum,
+                         float *rescale);
 
     /* The transforms of F(4x4,3x3) (winograd.c), all positions p in rows of 6.
      *     input    out[p][i] = (B^T d B)_p for n channels i, as a left operand; d (6,6) of channel
@@ -179,8 +180,8 @@ const struct kernels *kernels_choose(const char *name);
  * every machine, in plain C. */
 const struct products *products_bf16(const char *name);
 
-/* What products of matrices are made with in f32, where something is faster than the table: NULL
- * elsewhere. The name is that of kernels_choose. */
+/* What products of matrices and attention are made with in f32, where something is faster than the
+ * table: NULL elsewhere. The name is that of kernels_choose. */
 const struct products *products_of_matrices(const char *name);
 
 /* What products are made with under the context's precision. */
@@ -188,7 +189,7 @@ static inline const struct products *products_of(const dl_context *cx) {
     return cx->fast ? cx->fast : &cx->kernels->f32;
 }
 
-/* And products of matrices. */
+/* And products of matrices and attention. */
 static inline const struct products *matrix_products_of(const dl_context *cx) {
     return !cx->fast && cx->matrices ? cx->matrices : products_of(cx);
 }

@@ -175,15 +175,16 @@ static void winograd_output(float *y, const float *in, size_t stride) {
 
 /* ---- softmax --------------------------------------------------------------------------------- */
 
-static void softmax_tile(float *s, size_t keys, float *m, float *sum, float *rescale) {
+static void softmax_tile(float *p, const float *s, size_t keys, float *m, float *sum,
+                         float *rescale) {
     for (size_t j = 0; j < COLUMNS; j++) {
         float max = m[j], total = 0.0f;
         for (size_t k = 0; k < keys; k++)
             max = fmaxf(max, s[k * COLUMNS + j]);
         for (size_t k = 0; k < keys; k++) {
-            float *p = &s[k * COLUMNS + j];
-            *p = expf(*p - max);
-            total += *p;
+            const float e = expf(s[k * COLUMNS + j] - max);
+            p[k * COLUMNS + j] = e;
+            total += e;
         }
         rescale[j] = expf(m[j] - max);
         sum[j] = sum[j] * rescale[j] + total;
