@@ -99,8 +99,7 @@ def card(args, encoder: str) -> str:
         f"{len(world.NOUNS)} nouns with Zipf-like frequency (`noun_frequency.json`; the {len(world.RARE)} rarest count as rare), "
         f"{len(world.TINTS)} colours, {len(world.BACKS)} backgrounds, one or two things, {len(world.RELATIONS)} relations; "
         "sentences of varied syntax. About half of the nouns are one token, at every frequency. The frequency is the text "
-        "encoder's: the denoiser's scenes are drawn so that nouns come equally often (at first they were not; "
-        "`tools/train/README.md` has its history).", "",
+        "encoder's: the denoiser's scenes are drawn so that nouns come equally often.", "",
         "## Training", *stage_table(rows, encoder), "",
         "## Quality", "500 fixed prompts, 2 seeds, last layer, read by an independent judge (a small network trained on other "
         "renderings: other icon sets, sizes, places, blur).", "",

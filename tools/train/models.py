@@ -44,7 +44,7 @@ def clip(vocabulary: int, eos: int) -> CLIPModel:
 
 def t5(vocabulary: int) -> T5ForConditionalGeneration:
     return T5ForConditionalGeneration(T5Config(
-        vocab_size=vocabulary, d_model=WIDTH, d_kv=32, d_ff=320, num_layers=TEXT_BLOCKS, num_decoder_layers=2, num_heads=4,
+        vocab_size=vocabulary, d_model=WIDTH, d_kv=32, d_ff=320, num_layers=TEXT_BLOCKS, num_decoder_layers=1, num_heads=4,
         relative_attention_num_buckets=32, relative_attention_max_distance=128, dropout_rate=0.0,
         feed_forward_proj="gated-gelu", is_encoder_decoder=True, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
         tie_word_embeddings=False))

@@ -20,7 +20,7 @@ import common
 import models
 import world
 
-MIX = world.Mix(single=0.35, tint=0.5, back=0.2, flat_nouns=0.1)
+MIX = world.Mix(single=0.3, tint=0.65, back=0.2, flat_nouns=0.1)
 SENTINEL = "<extra_id_0>"
 
 

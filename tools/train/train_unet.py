@@ -27,7 +27,7 @@ import encode
 import focus
 import models
 
-TRUNK = 150_000         # samples after which the weights are left for the other denoiser
+TRUNK = 500_000         # samples after which the weights are left for the other denoiser
 ADAPT = 200             # steps in which a denoiser that starts from a trunk learns its new keys and values only
 EVEN = 0.02             # added to the mean squares of the text states along their axes (in CLIP at most 28, the 72nd 0.02)
 TEXT = re.compile(r"attn2\.to_[kv]\.weight$")
