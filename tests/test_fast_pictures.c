@@ -41,8 +41,8 @@ static void pictures_stay(void **state) {
     assert_int_equal(dl_context_new(&cx), DL_OK);
     assert_int_equal(dl_model_open(cx, "weights/emoji-clip", &model), DL_OK);
     dl_options_init(&options);
-    /* determined ones: layer 0 tips over at any rounding, that of held activations to f16 included */
-    options.layers = "8,-1";
+    /* determined ones: earlier layers stand between two drawings, and tip over at any rounding */
+    options.layers = "11,-1";
     options.steps = plain ? 2 : 5;
     options.width = options.height = SIDE;
     for (int precision = DL_F32; precision <= DL_FAST; precision++) {
