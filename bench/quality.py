@@ -39,9 +39,9 @@ def psnr(a, b):
     return 10 * np.log10(255**2 / error) if error > 0 else 100.0
 
 
-def compare(plain, other):
+def compare(options, plain, other):
     names = sorted(p.relative_to(plain) for p in plain.glob("*/seed-*/layer-*.png"))
-    assert names, f"no pictures in {plain}"
+    assert len(names) == len(PROMPTS) * len(options.layers.split(",")) * int(options.seeds), f"{len(names)} pictures"
     return [psnr(plain / n, other / n) for n in names]
 
 
@@ -59,7 +59,7 @@ def main():
 
         def row(name, plain, model, *more):
             time = lens(options, model, folder / name, *more)
-            values = compare(folder / plain, folder / name)
+            values = compare(options, folder / plain, folder / name)
             print(f"| {name} | {statistics.median(values):.1f} dB | {min(values):.1f} dB | {sum(v > 35 for v in values)} of "
                   f"{len(values)} | {time / spent[plain]:.2f} |", flush=True)
 

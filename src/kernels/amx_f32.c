@@ -1,4 +1,5 @@
-/* Products of f32 matrices, and attention, by AMX, which multiplies bf16: each number is the sum of three of them,
+/* Products of f32 matrices, and attention, by AMX, which multiplies bf16: each number is the sum of
+ * three of them,
  *
  *     x = h + m + l      h = bf16(x), m = bf16(x - h), l = bf16(x - h - m)      8 + 8 + 8 bits
  *
@@ -102,14 +103,19 @@ static void right_rows(float *out, size_t ldo, const float *in, size_t ldi, size
         }
 }
 
+/* The upper 16 bits alone: what a bf16 in the upper half of a lane stands for. */
+static inline vec upper_half(vec x) {
+    return _mm512_castsi512_ps(
+        _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32((int)0xffff0000u)));
+}
+
 /* 16 pairs of numbers to lanes of h, m and l, which lie ldo apart. */
 static inline void put_pieces(float *out, size_t ldo, vec a, vec b) {
-    const vec lower = _mm512_castsi512_ps(_mm512_set1_epi32((int)0xffff0000u));
     for (size_t piece = 0; piece < PIECES; piece++, out += ldo) {
         const vec lanes = pair(a, b);
         v_store(out, lanes);
         a = v_sub(a, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(lanes), 16)));
-        b = v_sub(b, _mm512_and_ps(lanes, lower));
+        b = v_sub(b, upper_half(lanes));
     }
 }
 
@@ -170,11 +176,6 @@ static inline vec cut_pair(vec a, vec b) {
         0xaaaaaaaau, _mm512_srli_epi32(_mm512_castps_si512(a), 16), _mm512_castps_si512(b)));
 }
 
-static inline vec below(vec x) {
-    return v_sub(x, _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x),
-                                                         _mm512_set1_epi32((int)0xffff0000u))));
-}
-
 static void softmax_tile(float *p, const float *s, size_t keys, float *m, float *sum,
                          float *rescale) {
     for (size_t j = 0; j < COLUMNS; j += LANES) {
@@ -187,8 +188,11 @@ static void softmax_tile(float *p, const float *s, size_t keys, float *m, float 
             if (k + 1 < keys)
                 b = exponential(v_sub(v_load(s + (k + 1) * COLUMNS + j), max));
             total = v_add(total, v_add(a, b));
-            for (size_t piece = 0; piece < PIECES; piece++, a = below(a), b = below(b))
+            for (size_t piece = 0; piece < PIECES; piece++) {
                 v_store(to + piece * LANES * COLUMNS, cut_pair(a, b));
+                a = v_sub(a, upper_half(a));
+                b = v_sub(b, upper_half(b));
+            }
         }
         vec factor = exponential(v_sub(old, max));
         v_store(rescale + j, factor);

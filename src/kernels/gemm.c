@@ -80,8 +80,8 @@ static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, si
     return rounds * (m * n / speed + 4.0 * m + PACK_COST * n);
 }
 
-/* Channels per step: even steps of up to `depth` lanes, none of them empty, for a matrix; as many as fit with all taps
- * for a window (32 for 3x3 in f32: two whole cache lines of each pixel). */
+/* Channels per step: even steps of up to `depth` lanes, none of them empty, for a matrix; as many as
+ * fit with all taps for a window (32 for 3x3 in f32: two whole cache lines of each pixel). */
 static size_t step_channels(size_t C, size_t taps, const struct products *format) {
     const size_t most = format->per_lane * format->depth / (taps * format->pieces);
     const size_t whole = round_up(LINE, format->lane_step * format->per_lane);
