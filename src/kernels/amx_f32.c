@@ -23,12 +23,15 @@
 
 #include <string.h>
 
+#define LANE_STEP LANES
+
 enum {
     PIECES = 3,
     GROUP = PIECES * LANES, /* lanes of a group */
     ROWS = 2 * LANES,
     LEFT_BYTES = LEFT_STRIDE * sizeof(float),
     RIGHT_BYTES = COLUMNS * sizeof(float),
+    PLACES = 6, /* of a group in a tile, one behind each MULTIPLY */
     DEPTH = 192 /* lanes of a step, four groups: 32 rows of both operands fit the first cache */
 };
 
@@ -176,30 +179,16 @@ static inline vec cut_pair(vec a, vec b) {
         0xaaaaaaaau, _mm512_srli_epi32(_mm512_castps_si512(a), 16), _mm512_castps_si512(b)));
 }
 
-static void softmax_tile(float *p, const float *s, size_t keys, float *m, float *sum,
-                         float *rescale) {
-    for (size_t j = 0; j < COLUMNS; j += LANES) {
-        vec old = v_load(m + j), max = column_max(s + j, keys, old), total = v_set1(0.0f);
-        for (size_t k = 0; k < round_up(keys, PAIRS); k += 2) {
-            float *to = p + (k / PAIRS * GROUP + k % PAIRS / 2) * COLUMNS + j;
-            vec a = v_set1(0.0f), b = a;
-            if (k < keys)
-                a = exponential(v_sub(v_load(s + k * COLUMNS + j), max));
-            if (k + 1 < keys)
-                b = exponential(v_sub(v_load(s + (k + 1) * COLUMNS + j), max));
-            total = v_add(total, v_add(a, b));
-            for (size_t piece = 0; piece < PIECES; piece++) {
-                v_store(to + piece * LANES * COLUMNS, cut_pair(a, b));
-                a = v_sub(a, upper_half(a));
-                b = v_sub(b, upper_half(b));
-            }
-        }
-        vec factor = exponential(v_sub(old, max));
-        v_store(rescale + j, factor);
-        v_store(sum + j, v_fma(v_load(sum + j), factor, total));
-        v_store(m + j, max);
+static inline void put_keys(float *p, size_t k, vec a, vec b) {
+    p += (k / PAIRS * GROUP + k % PAIRS / 2) * COLUMNS;
+    for (size_t piece = 0; piece < PIECES; piece++, p += LANES * COLUMNS) {
+        v_store(p, cut_pair(a, b));
+        a = v_sub(a, upper_half(a));
+        b = v_sub(b, upper_half(b));
     }
 }
+
+#include "kernels/softmax.inc"
 
 /* ---- matrix product -------------------------------------------------------------------------- */
 
@@ -219,12 +208,15 @@ static void softmax_tile(float *p, const float *s, size_t keys, float *m, float 
     if (both) {                                                                                    \
         _tile_dpbf16ps(2, 5, 6);                                                                   \
         _tile_dpbf16ps(3, 5, 7);                                                                   \
-    }
+    }                                                                                              \
+    if (beside)                                                                                    \
+        softmax_pairs(beside, pairs);
 
 /* c (32, 32 columns; ldc apart) = a b, or without `both`, a constant in every call, the upper 16
- * rows. First what is small of all k, then what is large. */
+ * rows. First what is small of all k, then what is large. A softmax beside it, unless NULL, takes
+ * `pairs` of its keys in after each MULTIPLY: vectors go on while tiles are multiplied. */
 static inline void multiply_tile(float *c, size_t ldc, const float *a, const float *b, size_t K,
-                                 bool both) {
+                                 bool both, struct softmax *beside, size_t pairs) {
     enum { H, M, L };
     const size_t row = ldc * sizeof *c;
     const float *upper = a, *lower = a + LANES * LEFT_STRIDE, *right = b;
@@ -269,13 +261,13 @@ static inline void multiply_rows(float *c, size_t ldc, const float *a, const flo
                                  bool add, size_t rows) {
     float sums[ROWS * COLUMNS];
     if (!add && rows % LANES == 0) {
-        multiply_tile(c, ldc, a, b, K, rows > LANES);
+        multiply_tile(c, ldc, a, b, K, rows > LANES, NULL, 0);
         return;
     }
     if (rows > LANES)
-        multiply_tile(sums, COLUMNS, a, b, K, true);
+        multiply_tile(sums, COLUMNS, a, b, K, true, NULL, 0);
     else
-        multiply_tile(sums, COLUMNS, a, b, K, false);
+        multiply_tile(sums, COLUMNS, a, b, K, false, NULL, 0);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < COLUMNS; j += LANES) {
             vec sum = v_load(sums + i * COLUMNS + j);
@@ -290,12 +282,39 @@ static inline void multiply_rows(float *c, size_t ldc, const float *a, const flo
     }
 EACH_TILE
 
+/* ---- attention ------------------------------------------------------------------------------- */
+
+/* Places of a product's tiles where a softmax beside it goes on. */
+static size_t places(const struct turn_product *p) {
+    return p->c ? (p->rows + ROWS - 1) / ROWS * (p->K / GROUP) * PLACES : 0;
+}
+
+/* c = a b, the softmax x going on in between. */
+static inline void multiply_beside(const struct turn_product *p, struct softmax *x, size_t pairs) {
+    for (size_t i = 0; p->c && i < p->rows; i += ROWS) {
+        float *c = p->c + i * COLUMNS;
+        if (p->rows - i > LANES)
+            multiply_tile(c, COLUMNS, p->a + i * LEFT_STRIDE, p->b, p->K, true, x, pairs);
+        else
+            multiply_tile(c, COLUMNS, p->a + i * LEFT_STRIDE, p->b, p->K, false, x, pairs);
+    }
+}
+
+static void attend(const struct attention_turn *t) {
+    struct softmax x = softmax_begin(&t->softmax);
+    const size_t all = places(&t->values) + places(&t->scores);
+    const size_t pairs = all ? (t->softmax.keys / 2 + all - 1) / all : 0;
+    multiply_beside(&t->values, &x, pairs);
+    multiply_beside(&t->scores, &x, pairs);
+    softmax_end(&x);
+}
+
 const struct products products_amx_f32 = {
     .name = "f32",
     .by = "amx",
     .per_lane = 2,
     .pieces = PIECES,
-    .lane_step = LANES,
+    .lane_step = LANE_STEP,
     .speed = 3.0,
     .depth = DEPTH,
     .rows = ROWS,
@@ -308,5 +327,6 @@ const struct products products_amx_f32 = {
     .left_columns = left_columns,
     .right_columns = right_columns,
     .softmax_tile = softmax_tile,
+    .attend = attend,
 };
 #endif

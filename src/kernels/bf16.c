@@ -89,10 +89,9 @@ static void right_columns(float *out, const float *in, size_t n) {
         pack(out + j, COLUMNS, in + j, COLUMNS, n);
 }
 
-static void softmax_tile(float *p, const float *s, size_t keys, float *m, float *sum,
-                         float *rescale) {
-    kernels_ref.f32.softmax_tile(p, s, keys, m, sum, rescale);
-    right_columns(p, p, keys);
+static void softmax_tile(const struct turn_softmax *t) {
+    kernels_ref.f32.softmax_tile(t);
+    right_columns(t->p, t->p, t->keys);
 }
 
 /* ---- Winograd's transforms, of one pair of channels at a time ---------------------------------

@@ -55,6 +55,34 @@ typedef void window_function(float *c, const float *const *x, const struct windo
 typedef void plane_function(float *out, size_t plane, const float *const *at, size_t pixels,
                             size_t n, const float *a, const float *b, bool silu);
 
+/* The parts of attention (attention.c), for a panel of queries and a tile of keys.
+ *
+ * A product, c (rows, columns) = a (rows, K lanes; LEFT_STRIDE apart) b (K, columns). Rows of a and
+ * c up to the next multiple of lane_step must be there.
+ *
+ * A softmax over keys, for all columns (queries) at once; s (keys, columns):
+ *     max' = max(max, max_k s_k);  rescale = exp(max - max');  p_k = exp(s_k - max');
+ *     sum = sum rescale + sum_k p_k;  max = max'              (Milakov, Gimelshein 2018)
+ * p (lanes_of(keys), columns) is a right operand; without pieces it may be s. */
+struct turn_product {
+    float *c;
+    const float *a, *b;
+    size_t rows, K;
+};
+struct turn_softmax {
+    float *p;
+    const float *s;
+    size_t keys;
+    float *max, *sum, *rescale;
+};
+
+/* Parts that do not wait for each other, computed side by side. Those with a NULL where they write
+ * are left out. */
+struct attention_turn {
+    struct turn_product scores, values;
+    struct turn_softmax softmax;
+};
+
 #define F16_MAX 65504.0f
 
 /* How a table multiplies in one format of numbers. Both operands of the tile are packed along k in
@@ -103,12 +131,11 @@ struct products {
      * NULL where these are the same. */
     void (*right_columns)(float *out, const float *in, size_t n);
 
-    /* One tile of keys of a softmax over keys, for all columns (queries) at once; s (keys, columns):
-     *     m' = max(m, max_k s_k);  rescale = exp(m - m');  p_k = exp(s_k - m');
-     *     sum = sum rescale + sum_k p_k;  m = m'              (Milakov, Gimelshein 2018)
-     * p (lanes_of(keys), columns) is a right operand; without pieces it may be s. */
-    void (*softmax_tile)(float *p, const float *s, size_t keys, float *m, float *sum,
-                         float *rescale);
+    void (*softmax_tile)(const struct turn_softmax *part);
+
+    /* A turn, where products are computed beside a softmax in less time than one after the other;
+     * NULL elsewhere. */
+    void (*attend)(const struct attention_turn *turn);
 
     /* The transforms of F(4x4,3x3) (winograd.c), all positions p in rows of 6.
      *     input    out[p][i] = (B^T d B)_p for n channels i, as a left operand; d (6,6) of channel
@@ -145,6 +172,9 @@ struct kernels {
 
     /* y (rows, columns; contiguous) *= s (columns). */
     void (*scale_columns)(float *y, const float *s, size_t rows);
+
+    /* y (rows, columns; contiguous) = y s + x, x like y. */
+    void (*scale_and_add)(float *y, const float *s, const float *x, size_t rows);
 
     /* sum (n) += sum over rows of x (rows,n; ldx apart); squares (n) += that of x^2. */
     void (*column_sums)(double *sum, double *squares, const float *x, size_t ldx, size_t rows,

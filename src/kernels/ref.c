@@ -175,20 +175,19 @@ static void winograd_output(float *y, const float *in, size_t stride) {
 
 /* ---- softmax --------------------------------------------------------------------------------- */
 
-static void softmax_tile(float *p, const float *s, size_t keys, float *m, float *sum,
-                         float *rescale) {
+static void softmax_tile(const struct turn_softmax *t) {
     for (size_t j = 0; j < COLUMNS; j++) {
-        float max = m[j], total = 0.0f;
-        for (size_t k = 0; k < keys; k++)
-            max = fmaxf(max, s[k * COLUMNS + j]);
-        for (size_t k = 0; k < keys; k++) {
-            const float e = expf(s[k * COLUMNS + j] - max);
-            p[k * COLUMNS + j] = e;
+        float max = t->max[j], total = 0.0f;
+        for (size_t k = 0; k < t->keys; k++)
+            max = fmaxf(max, t->s[k * COLUMNS + j]);
+        for (size_t k = 0; k < t->keys; k++) {
+            const float e = expf(t->s[k * COLUMNS + j] - max);
+            t->p[k * COLUMNS + j] = e;
             total += e;
         }
-        rescale[j] = expf(m[j] - max);
-        sum[j] = sum[j] * rescale[j] + total;
-        m[j] = max;
+        t->rescale[j] = expf(t->max[j] - max);
+        t->sum[j] = t->sum[j] * t->rescale[j] + total;
+        t->max[j] = max;
     }
 }
 
@@ -196,6 +195,12 @@ static void scale_columns(float *y, const float *s, size_t rows) {
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < COLUMNS; j++)
             y[i * COLUMNS + j] *= s[j];
+}
+
+static void scale_and_add(float *y, const float *s, const float *x, size_t rows) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < COLUMNS; j++)
+            y[i * COLUMNS + j] = y[i * COLUMNS + j] * s[j] + x[i * COLUMNS + j];
 }
 
 /* ---- norms ----------------------------------------------------------------------------------- */
@@ -288,6 +293,7 @@ const struct kernels kernels_ref = {
     .finish = finish,
     .winograd_output = winograd_output,
     .scale_columns = scale_columns,
+    .scale_and_add = scale_and_add,
     .column_sums = column_sums,
     .affine = affine,
     .layer_norm = layer_norm,
