@@ -170,6 +170,67 @@ static void convolutions_by_lines(void **state) {
     conv_case(&s, 9, 50, 3, false); /* of a picture's all */
 }
 
+/* Of an input enlarged twice each tap of a phase has the rounded sum of the weights that meet there
+ * (lines.c): the small picture with windows of four of these among zeros. */
+static void enlarged_case(size_t B, size_t H, size_t W, size_t N, size_t K) {
+    const struct conv_shape s = {.B = B,
+                                 .H = H,
+                                 .W = W,
+                                 .stride = 1,
+                                 .pad_before = 1,
+                                 .pad_after = 1,
+                                 .up_H = 2 * H,
+                                 .up_W = 2 * W};
+    const struct conv_shape small = {
+        .B = B, .H = H, .W = W, .stride = 1, .pad_before = 1, .pad_after = 1};
+    static const size_t tap_of[2][3] = {{0, 1, 1}, {1, 1, 2}}; /* of a window, by phase */
+    const size_t in = B * H * W * K, n = 4 * B * H * W * N;
+    float *x = numbers(in), *w = numbers(N * K * 9), *bias = numbers(N), *r = numbers(n);
+    float *y = numbers(n), *first = numbers(n), *rx = rounded_copy(x, in);
+    float *sums = numbers(N * K * 9);
+    double *expected = doubles(n), *part = doubles(n / 4);
+    const struct tensor t = {.dtype = DTYPE_F32, .ndim = 4, .shape = {N, K, 3, 3}, .data = w};
+    const struct epilogue ep = {.bias = bias, .residual = r, .act = ACT_SILU};
+    const char *what = "fast convolution of an enlargement";
+    for (size_t phase = 0; phase < 4; phase++) {
+        const size_t a = phase / 2, b = phase % 2;
+        memset(sums, 0, N * K * 9 * sizeof *sums);
+        for (size_t i = 0; i < N * K; i++)
+            for (size_t tap = 0; tap < 9; tap++)
+                sums[9 * i + 3 * tap_of[a][tap / 3] + tap_of[b][tap % 3]] += w[9 * i + tap];
+        for (size_t i = 0; i < N * K * 9; i++)
+            sums[i] = rounded(sums[i]);
+        define_conv(part, rx, sums, N, K, 3, &small, NULL);
+        for (size_t m = 0; m < B * H * W; m++)
+            for (size_t j = 0; j < N; j++) {
+                const size_t at = (2 * (m / W) + a) * 2 * W + 2 * (m % W) + b;
+                expected[at * N + j] = finished(part[m * N + j], &ep, at, j, N);
+            }
+    }
+    EACH_FAST {
+        if (!cx.fast->window_tile)
+            continue;
+        CHECK_THREADS(y, first, n, op_conv2d(&cx, y, x, &t, &s, &ep));
+        check(what, y, expected, n, 3e-6);
+        struct conv_shape one = s;
+        one.B = 1;
+        PLANNED(op_conv2d(&cx, y, x, &t, &one, &ep));
+        check_bits(what, y, first, n / B);
+    }
+    free(x), free(w), free(bias), free(r), free(y), free(first), free(rx), free(sums);
+    free(expected), free(part);
+}
+
+/* Pictures that share a block; of several blocks; channels in several parts, fewer than a plane's;
+ * columns of several panels. */
+static void convolutions_of_enlargements(void **state) {
+    (void)state;
+    enlarged_case(3, 3, 16, 5, 7);
+    enlarged_case(2, 5, 32, 70, 40);
+    enlarged_case(1, 40, 64, 33, 64);
+    enlarged_case(2, 2, 16, 34, 1300);
+}
+
 /* A norm before a convolution, by itself and put in: as long as it is written the same bits; put
  * in, the same but for what a short exponential moves over the edges of bf16. */
 static void norm_case(size_t B, size_t H, size_t W, enum activation act) {
@@ -331,6 +392,7 @@ int main(void) {
         cmocka_unit_test(linear_layers),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(convolutions_by_lines),
+        cmocka_unit_test(convolutions_of_enlargements),
         cmocka_unit_test(norms_before_convolutions),
         cmocka_unit_test(attentions),
         cmocka_unit_test(attention_extremes),

@@ -2,14 +2,17 @@
  * every kernel table that this machine runs. */
 #include "kernel_check.h"
 
-/* Each strip from a buffer that holds no row more than it needs. */
+/* Each strip from a buffer that holds no row more than it needs; in f32 and, where there are any, in
+ * products of bf16. */
 static void conv_strips(const struct conv_shape *whole, size_t N, size_t K) {
     const size_t H = whole->up_H ? whole->up_H : whole->H, W = whole->up_W ? whole->up_W : whole->W;
     float *x = numbers(whole->H * whole->W * K), *values = numbers(N * K * 9), *bias = numbers(N);
     float *residual = numbers(H * W * N), *y = numbers(H * W * N), *part = numbers(H * W * N);
     const struct tensor w = {"w", DTYPE_F32, 4, {N, K, 3, 3}, values, NULL};
     struct epilogue ep = {.bias = bias, .residual = residual, .act = ACT_SILU};
-    EACH_TABLE {
+    EACH_TABLE for (int fast = 0; fast < 2; fast++) {
+        if (!(cx.fast = fast ? products_bf16(names[table]) : NULL) && fast)
+            continue;
         for (cx.threads = 1; cx.threads <= 3; cx.threads += 2) {
             PLANNED(op_conv2d(&cx, y, x, &w, whole, &ep));
             for (size_t first = 0; first < H; first += CONV_STRIP) {

@@ -199,8 +199,8 @@ static inline void multiply_windows(float *c, const float *const *x,
         _tile_loadd(5, c2 + LANES, RIGHT_BYTES);
     }
     for (size_t k = 0; k < planes; k++)
-        for (size_t tap = 0; tap < 9; tap++, b += LANES * COLUMNS) {
-            const size_t at = k * layout->plane + tap / 3 * layout->line + tap % 3 * layout->next;
+        for (size_t tap = 0; tap < layout->taps; tap++, b += LANES * COLUMNS) {
+            const size_t at = k * layout->plane + layout->tap[tap];
             _tile_loadd(7, b, RIGHT_BYTES);
             _tile_loadd(6, x[0] + at, ROW_BYTES);
             _tile_dpbf16ps(0, 6, 7);

@@ -67,16 +67,25 @@ static struct windows describe(const float *x, const struct tensor *w, const str
     return v;
 }
 
-enum method { BY_WINDOWS, BY_WINOGRAD, BY_LINES };
+/* Whether the input is enlarged twice, and y, of a strip too, is whole squares of pixels. */
+static bool enlarges_twice(const struct windows *v) {
+    const struct conv_shape *s = &v->shape;
+    return v->in_H == 2 * s->H && v->in_W == 2 * s->W && s->pad_before == 1 && s->pad_after == 1 &&
+           s->first % 2 == 0 && s->rows % 2 == 0;
+}
 
-/* Whether Winograd's method pays, which rounds in its own way, the shape of the whole decides; lines
- * round as windows do, so a strip may go either way. */
+enum method { BY_WINDOWS, BY_WINOGRAD, BY_LINES, BY_LINES_TWICE };
+
+/* Whether Winograd's method pays, which rounds in its own way, the shape of the whole decides, and
+ * so of an enlargement; lines round as windows do, so a strip may go either way. */
 static enum method method_of(const dl_context *cx, const struct windows *v, size_t N) {
     const struct products *format = products_of(cx);
     if (v->k != 3 || v->shape.stride != 1)
         return BY_WINDOWS;
     if (winograd_pays(format, v->out_H, v->out_W, N, v->C))
         return BY_WINOGRAD;
+    if (enlarges_twice(v) && lines_fit_twice(format, v->shape.W))
+        return BY_LINES_TWICE;
     return lines_fit(format, v->shape.rows ? v->shape.rows : v->out_H, v->out_W) ? BY_LINES
                                                                                  : BY_WINDOWS;
 }
@@ -100,12 +109,13 @@ static void convolve(dl_context *cx, float *y, const float *x, const struct tens
                               .weight = w,
                               .ep = ep,
                               .norm = norm,
+                              .twice = method == BY_LINES_TWICE,
                               .pixel = window_pixel,
                               .source = &v};
     pages_use(cx, w);
     if (method == BY_WINOGRAD)
         winograd(cx, &p);
-    else if (method == BY_LINES)
+    else if (method == BY_LINES || method == BY_LINES_TWICE)
         convolve_lines(cx, &p);
     else
         multiply(cx, &(struct product){.y = y,

@@ -12,6 +12,8 @@ struct conv3x3 {
     const struct tensor *weight; /* (N,C,3,3) */
     const struct epilogue *ep;   /* may be NULL */
     const struct input_norm *norm; /* for lines.c only; NULL: the input as it is */
+    bool twice; /* for lines.c only: the input is enlarged twice, to the nearest, y an even number
+                   of lines from an even one on */
 
     /* Where the channels of the pixel under row i, column j of the padded input of item b lie, NULL
      * on padding. Only asked for i < out_H + 2, j < out_W + 2. */
@@ -28,6 +30,10 @@ void winograd(dl_context *cx, const struct conv3x3 *p);
 /* True where the format has tiles for it and lines are whole tiles, as many together as divide a
  * picture. */
 bool lines_fit(const struct products *format, size_t out_H, size_t out_W);
+
+/* True where the four pixels that each of W in a line becomes can be made from it, with four taps
+ * instead of nine. */
+bool lines_fit_twice(const struct products *format, size_t W);
 
 void convolve_lines(dl_context *cx, const struct conv3x3 *p);
 

@@ -137,20 +137,26 @@ static bool holds_lanes(const struct job *job, size_t n) {
            (uintptr_t)w->data % sizeof(float) == 0;
 }
 
-void pack_window(const struct kernels *kn, const struct products *format, float *panel,
-                 float *window, const float *w, size_t ld, size_t count, size_t n, size_t taps) {
+void transpose_window(const struct kernels *kn, float *out, const float *w, size_t ld, size_t count,
+                      size_t n, size_t taps) {
     const size_t K = n * taps, columns = kn->columns;
     size_t order[2 * BLOCK_K];
     for (size_t c = 0, i = 0; c < n; c++)
         for (size_t tap = 0; tap < taps; tap++)
             order[i++] = tap * n + c;
+    if (count < columns)
+        memset(out, 0, K * columns * sizeof *out);
+    kn->transpose(out, columns, order, w, ld, count, K);
+}
+
+void pack_window(const struct kernels *kn, const struct products *format, float *panel,
+                 float *window, const float *w, size_t ld, size_t count, size_t n, size_t taps) {
+    const size_t columns = kn->columns;
     if (!format->right_columns) {
-        kn->transpose(panel, columns, order, w, ld, count, K);
+        transpose_window(kn, panel, w, ld, count, n, taps);
         return;
     }
-    if (count < columns)
-        memset(window, 0, K * columns * sizeof *window);
-    kn->transpose(window, columns, order, w, ld, count, K);
+    transpose_window(kn, window, w, ld, count, n, taps);
     for (size_t tap = 0; tap < taps; tap++)
         format->right_columns(panel + tap * lanes_of(format, n) * columns,
                               window + tap * n * columns, n);

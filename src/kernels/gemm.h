@@ -37,6 +37,11 @@ static inline void widen_rows(const struct kernels *kn, float *out, const struct
                   w->dtype, w->scales ? w->scales[first + i] : 1.0f, n);
 }
 
+/* Weights (n, taps) of `count` rows of w (ld apart), transposed: out (taps, n, columns), zeros in
+ * columns that are missing. */
+void transpose_window(const struct kernels *kn, float *out, const float *w, size_t ld, size_t count,
+                      size_t n, size_t taps);
+
 /* A panel of the right operand of windows, (taps, lanes of n, columns), from `count` rows of w (n, taps;
  * ld apart): what is packed tap by tap lies channel by channel. window: scratch (taps, n, columns)
  * for formats that have right_columns. */

@@ -37,14 +37,16 @@ typedef void tile_function(float *c, size_t ldc, const float *a, const float *b,
 
 /* Sums of windows, c (16 parts, columns) = or += with `add`, for `parts` times 16 outputs:
  *
- *     c[16 i + r, n] (+)= sum over planes k, taps 3 p + q, lanes l of
- *         x_i[k plane + p line + q next + r 16 + l] b[((9 k + 3 p + q) 16 + l) columns + n]
+ *     c[16 i + r, n] (+)= sum over planes k, taps t, lanes l of
+ *         x_i[k plane + tap_t + r 16 + l] b[((taps k + t) 16 + l) columns + n]
  *
- * x_i, i < parts: what the first tap of the first of 16 neighbouring outputs sees. A pixel has 16
- * lanes of a plane. `parts` is fixed per function. */
+ * x_i, i < parts: the upper left corner of what the first of 16 neighbouring outputs sees. A pixel
+ * has 16 lanes of a plane. `parts` is fixed per function. */
 enum { WINDOW_PARTS = 3 };
 struct windows_layout {
-    size_t plane, line, next; /* lanes from plane to plane, down a line, to the next pixel */
+    size_t plane; /* lanes from plane to plane, */
+    size_t taps;
+    size_t tap[9]; /* from the corner to the pixel under each tap */
 };
 typedef void window_function(float *c, const float *const *x, const struct windows_layout *layout,
                              size_t planes, const float *b, bool add);

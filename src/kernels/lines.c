@@ -23,14 +23,26 @@
  * whole tiles. Each output's sum runs over the channels in an order that depends on C alone, that
  * of gemm.c: the results are equal, bit for bit, but for a norm.
  *
- * B batch   C channels in   N channels out   H, W sides of the output */
+ * Of an input that was enlarged twice, to the nearest, several taps see the same pixel. So the
+ * small picture is convolved four times, with the sums of the weights that meet, for the outputs in
+ * even and odd lines and columns (phases a, b), four taps instead of nine:
+ *
+ *     y[2i + a, 2j + b] = sum_{c,p,q in 0,1} x[i + a - 1 + p, j + b - 1 + q, c] w_ab[n, c, p, q]
+ *     w_ab[p, q] = sum of w[p', q'] over p' in R(a, p), q' in R(b, q)
+ *     R(0, 0) = {0}   R(0, 1) = {1, 2}   R(1, 0) = {0, 1}   R(1, 1) = {2}
+ *
+ * B batch   C channels in   N channels out   H, W sides of the output, or of the small picture */
 #include "kernels/conv3x3.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "kernels/threads.h"
 
+#include <string.h>
+
 enum {
     TAPS = 9,
+    PHASES = 4,         /* of an enlargement, */
+    FEW_TAPS = 4,       /* taps of each */
     PART = 10,          /* planes that a block takes at a time: 800 KB of pixels, 184 of weights */
     BLOCK_AREA = 10240, /* pixels of a block times these planes, unless a line has more */
     LINE_PIXELS = 64,   /* packed at a time */
@@ -54,6 +66,9 @@ struct job {
     const struct products *format;
     struct grid grid;
     size_t channels, planes; /* of a plane, their number */
+    size_t part;             /* planes that a block takes at a time */
+    size_t H, W;             /* of y, or of the small picture */
+    size_t phases, taps;     /* taps of each */
     size_t unit;             /* lines that are whole tiles together */
     size_t copies, width;    /* of a plane's pixels; pixels of a line there */
 };
@@ -62,18 +77,20 @@ struct job {
 struct scratch {
     const float **at; /* (padded lines, W + 2) where the block's pixels lie */
     float *x;         /* (planes of a part, copies, padded lines, width, lanes) and packed */
-    float *w;         /* (planes of a part, TAPS, lanes, columns) a panel's weights, packed;
+    float *w;         /* (phases, planes of a part, taps, lanes, columns) a panel's weights, packed;
                          with `keeps` of all panels, part by part */
     size_t kept;      /* 1 + the column of tasks whose weights these are; 0: of none */
     float *wide;      /* (columns, channels, TAPS) widened, where they are not f32 */
     float *window;    /* (TAPS, channels, columns) and transposed */
-    float *sum;       /* (panels, lines, W, columns), or if there is but one part of one tile */
+    float *tap;       /* (channels, columns) sums of them for a tap of a phase */
+    float *sum;       /* (panels, phases, lines, W, columns), or if there is but one part of one
+                         tile */
 };
 
 /* One task: lines [first, last) of all pictures, columns [column, end). */
 struct block {
     size_t first, last, column, end;
-    struct windows_layout layout; /* of its pixels */
+    size_t plane, line, next; /* lanes from plane to plane, down a line, to the next pixel */
 };
 
 /* Lines of W pixels that are whole tiles together. */
@@ -88,24 +105,28 @@ bool lines_fit(const struct products *format, size_t out_H, size_t out_W) {
     return format->window_tile && out_H % lines_of_tiles(format->lane_step, out_W) == 0;
 }
 
+bool lines_fit_twice(const struct products *format, size_t W) {
+    return format->window_tile && W % format->lane_step == 0;
+}
+
 /* ---- the grid -------------------------------------------------------------------------------- */
 
 /* Floats of the packed weights of a panel. */
 static size_t panel_size(const struct job *job) {
-    return job->planes * TAPS * job->format->lane_step * job->kernels->columns;
+    return job->planes * job->phases * job->taps * job->format->lane_step * job->kernels->columns;
 }
 
 /* Padded lines under those of a block, at most: two more for each picture that it meets. */
-static size_t padded_lines(const struct conv3x3 *p, size_t lines) {
-    return lines + 2 * (lines / p->out_H + 2);
+static size_t padded_lines(const struct job *job, size_t lines) {
+    return lines + 2 * (lines / job->H + 2);
 }
 
 /* The cheapest grid: rounds of tasks, each products, pixels and weights. */
 static struct grid choose_grid(const struct job *job, size_t threads) {
     const struct conv3x3 *p = job->p;
-    const size_t units = p->B * p->out_H / job->unit;
+    const size_t units = p->B * job->H / job->unit, taps = job->phases * job->taps;
     const size_t panels = ceil_div(p->N, job->kernels->columns);
-    const size_t most = BLOCK_AREA / min(PART, job->planes) / (p->out_W * job->unit);
+    const size_t most = BLOCK_AREA / min(job->part, job->planes) / (job->W * job->unit);
     const size_t fewest = ceil_div(units, most ? most : 1);
     struct grid best = {0};
     double least = 0.0;
@@ -114,12 +135,12 @@ static struct grid choose_grid(const struct job *job, size_t threads) {
             struct grid g = {lb, cb, ceil_div(units, lb) * job->unit, ceil_div(panels, cb), false};
             g.keeps = lb * cb > threads && g.panels * panel_size(job) <= KEPT_WEIGHTS;
             const double rounds = (double)ceil_div(lb * cb, threads);
-            const double m = (double)(g.lines * p->out_W);
+            const double m = (double)(g.lines * job->W);
             const double n = (double)(g.panels * job->kernels->columns);
             const double cost =
-                rounds * (TAPS * m * n / job->format->speed +
-                          PIXEL_COST * (double)((g.lines + 2) * p->out_W)) +
-                (g.keeps ? (double)ceil_div(cb, threads) : rounds) * WEIGHT_COST * TAPS * n;
+                rounds * ((double)taps * m * n / job->format->speed +
+                          PIXEL_COST * (double)((g.lines + 2) * job->W)) +
+                (g.keeps ? (double)ceil_div(cb, threads) : rounds) * WEIGHT_COST * (double)taps * n;
             if (least > 0.0 && cost >= least)
                 continue;
             least = cost;
@@ -131,17 +152,23 @@ static struct grid choose_grid(const struct job *job, size_t threads) {
 /* ---- packing --------------------------------------------------------------------------------- */
 
 /* Which of the block's padded lines is the uppermost under the windows of line g of them all. */
-static size_t padded_line(const struct conv3x3 *p, size_t g, size_t first) {
-    return g - first + 2 * (g / p->out_H - first / p->out_H);
+static size_t padded_line(const struct job *job, size_t g, size_t first) {
+    return g - first + 2 * (g / job->H - first / job->H);
+}
+
+/* Where the pixel in line i, column j of the padded picture lies; one of a small picture under the
+ * second of those that it becomes, which padding of one moves to an even place. */
+static const float *pixel_at(const struct conv3x3 *p, size_t b, size_t i, size_t j) {
+    return p->twice ? p->pixel(p->source, b, 2 * i, 2 * j) : p->pixel(p->source, b, i, j);
 }
 
 /* Where the pixels of the block's padded lines lie; the number of lines. */
-static size_t locate_pixels(const struct conv3x3 *p, const float **at, size_t first, size_t last) {
+static size_t locate_pixels(const struct job *job, const float **at, size_t first, size_t last) {
     size_t lines = 0;
     for (size_t g = first; g < last; g++)
-        for (size_t i = g == first || g % p->out_H == 0 ? 0 : 2; i < 3; i++, lines++)
-            for (size_t j = 0; j < p->out_W + 2; j++)
-                *at++ = p->pixel(p->source, g / p->out_H, g % p->out_H + i, j);
+        for (size_t i = g == first || g % job->H == 0 ? 0 : 2; i < 3; i++, lines++)
+            for (size_t j = 0; j < job->W + 2; j++)
+                *at++ = pixel_at(job->p, g / job->H, g % job->H + i, j);
     return lines;
 }
 
@@ -166,94 +193,152 @@ static void pack_line(const struct job *job, float *to, size_t plane, const floa
 /* Packs the block's pixels in planes [first, last). */
 static void pack_pixels(const struct job *job, const struct scratch *s, const struct block *k,
                         size_t first, size_t last) {
-    const struct conv3x3 *p = job->p;
     for (size_t q = 0; q < job->copies; q++) {
         const float **at = s->at + q;
-        float *to = s->x + q * k->layout.next;
+        float *to = s->x + q * k->next;
         for (size_t g = k->first; g < k->last; g++)
-            for (size_t i = g == k->first || g % p->out_H == 0 ? 0 : 2; i < 3; i++) {
-                pack_line(job, to, k->layout.plane, at, g / p->out_H, first, last);
-                to += k->layout.line;
-                at += p->out_W + 2;
+            for (size_t i = g == k->first || g % job->H == 0 ? 0 : 2; i < 3; i++) {
+                pack_line(job, to, k->plane, at, g / job->H, first, last);
+                to += k->line;
+                at += job->W + 2;
             }
+    }
+}
+
+/* The weights of n channels from c on and of the panel of column j, widened where they are not f32;
+ * `ld` is how far rows lie apart. */
+static const float *wide_rows(const struct job *job, const struct scratch *s, size_t j, size_t c,
+                              size_t n, size_t *ld) {
+    const struct tensor *w = job->p->weight;
+    const size_t row = job->p->C * TAPS;
+    *ld = s->wide ? n * TAPS : row;
+    if (!s->wide)
+        return (const float *)w->data + j * row + c * TAPS;
+    widen_rows(job->kernels, s->wide, w, j, min(job->kernels->columns, job->p->N - j), row,
+               c * TAPS, n * TAPS);
+    return s->wide;
+}
+
+/* The nine taps of a plane. */
+static void pack_plane(const struct job *job, const struct scratch *s, float *to, size_t j,
+                       size_t c, size_t n) {
+    const struct tensor *w = job->p->weight;
+    const size_t count = min(job->kernels->columns, job->p->N - j), row = job->p->C * TAPS;
+    if (w->dtype == DTYPE_BF16 && n % 2 == 0) {
+        job->format->right_windows(to, (const uint16_t *)w->data + j * row + c * TAPS, row, count,
+                                   n);
+        return;
+    }
+    size_t ld;
+    const float *rows = wide_rows(job, s, j, c, n, &ld);
+    pack_window(job->kernels, job->format, to, s->window, rows, ld, count, n, TAPS);
+}
+
+/* The four taps of a plane in each of four phases, `phase` apart. */
+static void pack_phases(const struct job *job, const struct scratch *s, float *to, size_t phase,
+                        size_t j, size_t c, size_t n) {
+    static const size_t from[2][2] = {{0, 1}, {0, 2}}, until[2][2] = {{1, 3}, {2, 3}}; /* R */
+    const size_t columns = job->kernels->columns, count = min(columns, job->p->N - j);
+    size_t ld;
+    const float *rows = wide_rows(job, s, j, c, n, &ld);
+    transpose_window(job->kernels, s->window, rows, ld, count, n, TAPS);
+    for (size_t i = 0; i < PHASES * FEW_TAPS; i++) {
+        const size_t a = i / 8, b = i / 4 % 2, p = i / 2 % 2, q = i % 2;
+        memset(s->tap, 0, n * columns * sizeof *s->tap);
+        for (size_t h = from[a][p]; h < until[a][p]; h++)
+            for (size_t v = from[b][q]; v < until[b][q]; v++) {
+                const float *tap = s->window + (3 * h + v) * n * columns;
+                for (size_t e = 0; e < n * columns; e++)
+                    s->tap[e] += tap[e];
+            }
+        job->format->right_columns(
+            to + i / FEW_TAPS * phase + i % FEW_TAPS * job->format->lane_step * columns, s->tap, n);
     }
 }
 
 /* Packs the weights of planes [first, last) and of the panel of column j. */
 static void pack_weights(const struct job *job, const struct scratch *s, float *to, size_t j,
                          size_t first, size_t last) {
-    const struct conv3x3 *p = job->p;
-    const struct tensor *w = p->weight;
-    const size_t columns = job->kernels->columns, count = min(columns, p->N - j);
-    const size_t row = p->C * TAPS;
-    for (size_t plane = first; plane < last; plane++) {
-        const size_t c = plane * job->channels, n = min(job->channels, p->C - c);
-        const float *rows = s->wide;
-        float *const panel = to;
-        to += TAPS * job->format->lane_step * columns;
-        if (w->dtype == DTYPE_BF16 && n % 2 == 0) {
-            job->format->right_windows(panel, (const uint16_t *)w->data + j * row + c * TAPS, row,
-                                       count, n);
-            continue;
-        }
-        if (s->wide)
-            widen_rows(job->kernels, s->wide, w, j, count, row, c * TAPS, n * TAPS);
+    const size_t size = job->taps * job->format->lane_step * job->kernels->columns;
+    for (size_t plane = first; plane < last; plane++, to += size) {
+        const size_t c = plane * job->channels, n = min(job->channels, job->p->C - c);
+        if (job->p->twice)
+            pack_phases(job, s, to, (last - first) * size, j, c, n);
         else
-            rows = (const float *)w->data + j * row + c * TAPS;
-        pack_window(job->kernels, job->format, panel, s->window, rows, s->wide ? n * TAPS : row,
-                    count, n, TAPS);
+            pack_plane(job, s, to, j, c, n);
     }
 }
 
 /* ---- one block ------------------------------------------------------------------------------- */
 
-/* What becomes of the sums of 16-pixel tiles [t, t + parts) and the panel of column j. */
-static void finish(const struct job *job, const struct block *k, const float *sum, size_t t,
-                   size_t parts, size_t j) {
+/* Where y has the first of 16 neighbouring outputs; m: the first of their pixels in the block. */
+static size_t output_at(const struct job *job, const struct block *k, size_t phase, size_t m) {
+    const struct conv3x3 *p = job->p;
+    const size_t pixel = k->first * job->W + m;
+    if (!p->twice)
+        return pixel * p->N;
+    const size_t line = 2 * (pixel / job->W) + phase / 2, column = 2 * (pixel % job->W) + phase % 2;
+    return (line * p->out_W + column) * p->N;
+}
+
+/* What becomes of the sums of 16 outputs that lie at `at` and of the panel of column j. */
+static void finish(const struct job *job, const float *sum, size_t at, size_t j) {
     static const struct epilogue none;
     const struct conv3x3 *p = job->p;
     const struct epilogue *ep = p->ep ? p->ep : &none;
-    const size_t half = job->format->lane_step, columns = job->kernels->columns;
-    const size_t at = (k->first * p->out_W + t * half) * p->N + j;
-    job->kernels->finish(p->y + at, p->N, sum, columns, ep->bias ? ep->bias + j : NULL,
+    const size_t columns = job->kernels->columns, next = p->twice ? 2 * p->N : p->N;
+    at += j;
+    job->kernels->finish(p->y + at, next, sum, columns, ep->bias ? ep->bias + j : NULL,
                          ep->factor ? ep->factor + at : NULL,
-                         ep->residual ? ep->residual + at : NULL, parts * half,
+                         ep->residual ? ep->residual + at : NULL, job->format->lane_step,
                          min(columns, p->N - j), ep->act);
 }
 
 /* Asks the memory for the lines of y that these sums go to: a store that misses would hold up the
  * loads of the next tiles. */
-static void ask_for_outputs(const struct job *job, const struct block *k, size_t t, size_t parts,
-                            size_t j) {
+static void ask_for_outputs(const struct job *job, size_t at, size_t j) {
     const struct conv3x3 *p = job->p;
-    const size_t half = job->format->lane_step, count = min(job->kernels->columns, p->N - j);
-    const float *y = p->y + (k->first * p->out_W + t * half) * p->N + j;
-    for (size_t i = 0; i < parts * half; i++, y += p->N)
+    const size_t count = min(job->kernels->columns, p->N - j), next = p->twice ? 2 * p->N : p->N;
+    const float *y = p->y + at + j;
+    for (size_t i = 0; i < job->format->lane_step; i++, y += next)
         for (size_t n = 0; n < count; n += LINE)
             __builtin_prefetch(y + n, 1, 2);
 }
 
-/* Adds the products of planes [first, last) to the sums of the panel of column j. */
+/* Where the pixels under the taps of a phase lie. */
+static struct windows_layout layout_of(const struct job *job, const struct block *k, size_t phase) {
+    struct windows_layout layout = {.plane = k->plane, .taps = job->taps};
+    for (size_t tap = 0; tap < job->taps; tap++)
+        layout.tap[tap] = job->p->twice
+                              ? (phase / 2 + tap / 2) * k->line + (phase % 2 + tap % 2) * k->next
+                              : tap / 3 * k->line + tap % 3 * k->next;
+    return layout;
+}
+
+/* Adds the products of planes [first, last) to the sums of a phase and of the panel of column j. */
 static void multiply_panel(const struct job *job, const struct scratch *s, const struct block *k,
-                           const float *w, size_t j, size_t first, size_t last) {
-    const struct conv3x3 *p = job->p;
+                           const float *w, size_t phase, size_t j, size_t first, size_t last) {
     const size_t half = job->format->lane_step, columns = job->kernels->columns;
-    const size_t tiles = (k->last - k->first) * p->out_W / half;
-    const bool waits = job->planes > PART; /* sums, for the next part */
+    const size_t tiles = (k->last - k->first) * job->W / half;
+    const bool waits = job->planes > job->part, ends = last == job->planes; /* sums */
+    const struct windows_layout layout = layout_of(job, k, phase);
+    const size_t before = ((j - k->column) / columns * job->phases + phase) * tiles;
     for (size_t t = 0; t < tiles; t += WINDOW_PARTS) {
         const size_t parts = min(WINDOW_PARTS, tiles - t);
-        const float *at[WINDOW_PARTS];
-        float *sum = s->sum + (waits ? (j - k->column) * tiles * half + t * half * columns : 0);
+        const float *x[WINDOW_PARTS];
+        size_t at[WINDOW_PARTS];
+        float *sum = s->sum + (waits ? (before + t) * half * columns : 0);
         for (size_t i = 0; i < parts; i++) {
-            const size_t m = (t + i) * half; /* output pixel of the block */
-            at[i] = s->x + padded_line(p, k->first + m / p->out_W, k->first) * k->layout.line +
-                    m % p->out_W * half;
+            const size_t m = (t + i) * half; /* pixel of the block */
+            x[i] = s->x + padded_line(job, k->first + m / job->W, k->first) * k->line +
+                   m % job->W * half;
+            at[i] = output_at(job, k, phase, m);
+            if (ends)
+                ask_for_outputs(job, at[i], j);
         }
-        if (last == job->planes)
-            ask_for_outputs(job, k, t, parts, j);
-        job->format->window_tile[parts](sum, at, &k->layout, last - first, w, first > 0);
-        if (last == job->planes)
-            finish(job, k, sum, t, parts, j);
+        job->format->window_tile[parts](sum, x, &layout, last - first, w, first > 0);
+        for (size_t i = 0; ends && i < parts; i++)
+            finish(job, sum + i * half * columns, at[i], j);
     }
 }
 
@@ -264,26 +349,28 @@ static void run_block(const void *of, void *scratch, size_t index) {
     const struct grid *g = &job->grid;
     const size_t columns = job->kernels->columns, panels = ceil_div(p->N, columns);
     const size_t row = index % g->line_blocks, column = index / g->line_blocks;
-    const size_t units = p->B * p->out_H / job->unit, lanes = job->format->lane_step;
+    const size_t units = p->B * job->H / job->unit, lanes = job->format->lane_step;
     struct block k = {.first = row * units / g->line_blocks * job->unit,
                       .last = (row + 1) * units / g->line_blocks * job->unit,
                       .column = column * panels / g->column_blocks * columns,
                       .end = (column + 1) * panels / g->column_blocks * columns};
     float *w = s->w;
     k.end = min(k.end, p->N);
-    k.layout.line = job->width * lanes;
-    const size_t copy = locate_pixels(p, s->at, k.first, k.last) * k.layout.line;
-    k.layout.next = job->copies > 1 ? copy : lanes;
-    k.layout.plane = job->copies * copy;
-    for (size_t first = 0; first < job->planes; first += PART) {
-        const size_t last = min(first + PART, job->planes);
+    k.line = job->width * lanes;
+    const size_t copy = locate_pixels(job, s->at, k.first, k.last) * k.line;
+    k.next = job->copies > 1 ? copy : lanes;
+    k.plane = job->copies * copy;
+    for (size_t first = 0; first < job->planes; first += job->part) {
+        const size_t last = min(first + job->part, job->planes);
+        const size_t size = (last - first) * job->taps * lanes * columns; /* of a phase's weights */
         pack_pixels(job, s, &k, first, last);
         for (size_t j = k.column; j < k.end; j += columns) {
             if (s->kept != column + 1)
                 pack_weights(job, s, w, j, first, last);
-            multiply_panel(job, s, &k, w, j, first, last);
+            for (size_t phase = 0; phase < job->phases; phase++)
+                multiply_panel(job, s, &k, w + phase * size, phase, j, first, last);
             if (g->keeps)
-                w += (last - first) * TAPS * job->format->lane_step * columns;
+                w += job->phases * size;
         }
     }
     s->kept = g->keeps ? column + 1 : 0;
@@ -297,26 +384,43 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     const struct conv3x3 *p = job->p;
     const struct grid *g = &job->grid;
     const size_t columns = job->kernels->columns, lanes = job->format->lane_step;
-    const size_t lines = padded_lines(p, g->lines);
-    const size_t part = min(PART, job->planes);
-    s->at = arena_bytes(cx, lines * (p->out_W + 2) * sizeof *s->at);
+    const size_t lines = padded_lines(job, g->lines), part = min(job->part, job->planes);
+    s->at = arena_bytes(cx, lines * (job->W + 2) * sizeof *s->at);
     s->x = floats(cx, part * job->copies * lines * job->width * lanes);
-    s->w = floats(cx, g->keeps ? g->panels * panel_size(job) : part * TAPS * lanes * columns);
+    s->w = floats(cx, g->keeps ? g->panels * panel_size(job)
+                               : part * job->phases * job->taps * lanes * columns);
     s->kept = 0;
     s->wide = weights_in_place(p->weight) ? NULL : floats(cx, columns * job->channels * TAPS);
     s->window = floats(cx, TAPS * job->channels * columns);
-    s->sum = floats(cx, job->planes > PART ? g->lines * p->out_W * g->panels * columns
+    s->tap = p->twice ? floats(cx, job->channels * columns) : NULL;
+    s->sum =
+        floats(cx, job->planes > job->part ? job->phases * g->lines * job->W * g->panels * columns
                                            : WINDOW_PARTS * lanes * columns);
 }
 
 void convolve_lines(dl_context *cx, const struct conv3x3 *p) {
-    const double work = (double)(p->B * p->out_H * p->out_W) * (double)p->N * (double)(p->C * TAPS);
-    struct job job = {.p = p, .kernels = cx->kernels, .format = products_of(cx)};
+    struct job job = {.p = p,
+                      .kernels = cx->kernels,
+                      .format = products_of(cx),
+                      .part = PART,
+                      .H = p->out_H,
+                      .W = p->out_W,
+                      .phases = 1,
+                      .taps = TAPS};
+    if (p->twice) {
+        job.part = PHASES * PART; /* of a fourth of the pixels */
+        job.H = p->out_H / 2;
+        job.W = p->out_W / 2;
+        job.phases = PHASES;
+        job.taps = FEW_TAPS;
+    }
     job.channels = job.format->lane_step * job.format->per_lane;
     job.planes = ceil_div(p->C, job.channels);
-    job.unit = lines_of_tiles(job.format->lane_step, p->out_W);
+    job.unit = lines_of_tiles(job.format->lane_step, job.W);
     job.copies = job.unit > 1 ? 3 : 1;
-    job.width = job.unit > 1 ? p->out_W : p->out_W + 2;
+    job.width = job.unit > 1 ? job.W : job.W + 2;
+    const double work =
+        (double)(p->B * job.H * job.W) * (double)p->N * (double)(p->C * job.phases * job.taps);
     job.grid = choose_grid(&job, (size_t)threads_for(cx, work));
     run_tasks(cx, &(struct task_loop){.job = &job,
                                       .enter = job.format->enter,
