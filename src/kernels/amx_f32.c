@@ -286,7 +286,7 @@ EACH_TILE
 
 /* Places of a product's tiles where a softmax beside it goes on. */
 static size_t places(const struct turn_product *p) {
-    return p->c ? (p->rows + ROWS - 1) / ROWS * (p->K / GROUP) * PLACES : 0;
+    return p->c ? ceil_div(p->rows, ROWS) * (p->K / GROUP) * PLACES : 0;
 }
 
 /* c = a b, the softmax x going on in between. */
@@ -303,7 +303,7 @@ static inline void multiply_beside(const struct turn_product *p, struct softmax 
 static void attend(const struct attention_turn *t) {
     struct softmax x = softmax_begin(&t->softmax);
     const size_t all = places(&t->values) + places(&t->scores);
-    const size_t pairs = all ? (t->softmax.keys / 2 + all - 1) / all : 0;
+    const size_t pairs = all ? ceil_div(t->softmax.keys / 2, all) : 0;
     multiply_beside(&t->values, &x, pairs);
     multiply_beside(&t->scores, &x, pairs);
     softmax_end(&x);

@@ -70,14 +70,17 @@ struct block {
 
 /* The visit of a panel of queries, the first of which is `query`, to keys [first, first + keys). */
 struct visit {
-    size_t index, tile, panel, query, first, keys;
+    size_t panel, query, first, keys;
+    size_t packed, buffer; /* which of k and v, which of scores, p and rescale are its own */
 };
 
 static struct visit visit_of(const struct task *t, const struct block *block, size_t index) {
-    struct visit v = {
-        .index = index, .tile = index / block->panels, .panel = index % block->panels};
+    const size_t tile = index / block->panels;
+    struct visit v = {.panel = index % block->panels,
+                      .first = tile * t->key_tile,
+                      .packed = tile % (2 * t->lag + 1),
+                      .buffer = index % (t->lag + 1)};
     v.query = block->first + v.panel * t->kernels->columns;
-    v.first = v.tile * t->key_tile;
     v.keys = min(t->key_tile, t->s->keys - v.first);
     return v;
 }
@@ -116,11 +119,10 @@ static void pack_keys(const struct task *t, struct scratch *s, const struct bloc
     const size_t offset = (block->b * t->s->keys + v.first) * D + block->a * d;
     for (size_t i = 0; i < v.keys; i++)
         s->at[i] = t->k + offset + i * D;
-    float *to = s->k[v.tile % (2 * t->lag + 1)];
+    float *to = s->k[v.packed];
     for (size_t c = 0; c < d; c += t->head_chunk, to += t->key_tile * LEFT_STRIDE)
         t->format->left_rows(to, s->at, v.keys, 1, c, min(t->head_chunk, d - c));
-    t->format->left_columns(s->v[v.tile % (2 * t->lag + 1)], LEFT_STRIDE, t->v + offset, D,
-                            v.keys, d);
+    t->format->left_columns(s->v[v.packed], LEFT_STRIDE, t->v + offset, D, v.keys, d);
 }
 
 /* ---- the parts of a visit -------------------------------------------------------------------- */
@@ -129,8 +131,8 @@ static void pack_keys(const struct task *t, struct scratch *s, const struct bloc
 static struct turn_product scores_of(const struct task *t, const struct scratch *s,
                                      const struct visit *v) {
     const size_t K = lanes_of(t->format, t->s->head_dim);
-    return (struct turn_product){.c = s->scores[v->index % (t->lag + 1)],
-                                 .a = s->k[v->tile % (2 * t->lag + 1)],
+    return (struct turn_product){.c = s->scores[v->buffer],
+                                 .a = s->k[v->packed],
                                  .b = s->q + v->panel * K * t->kernels->columns,
                                  .rows = v->keys,
                                  .K = K};
@@ -138,13 +140,13 @@ static struct turn_product scores_of(const struct task *t, const struct scratch 
 
 static struct turn_softmax softmax_of(const struct task *t, const struct scratch *s,
                                       const struct visit *v) {
-    const size_t n = t->kernels->columns, buffer = v->index % (t->lag + 1);
-    return (struct turn_softmax){.p = s->p[buffer],
-                                 .s = s->scores[buffer],
+    const size_t n = t->kernels->columns;
+    return (struct turn_softmax){.p = s->p[v->buffer],
+                                 .s = s->scores[v->buffer],
                                  .keys = v->keys,
                                  .max = s->max + v->panel * n,
                                  .sum = s->sum + v->panel * n,
-                                 .rescale = s->rescale[buffer]};
+                                 .rescale = s->rescale[v->buffer]};
 }
 
 static float *sums_of(const struct task *t, const struct scratch *s, const struct visit *v) {
@@ -155,8 +157,8 @@ static float *sums_of(const struct task *t, const struct scratch *s, const struc
 static struct turn_product values_of(const struct task *t, const struct scratch *s,
                                      const struct visit *v) {
     return (struct turn_product){.c = v->first > 0 ? s->added : sums_of(t, s, v),
-                                 .a = s->v[v->tile % (2 * t->lag + 1)],
-                                 .b = s->p[v->index % (t->lag + 1)],
+                                 .a = s->v[v->packed],
+                                 .b = s->p[v->buffer],
                                  .rows = t->s->head_dim,
                                  .K = lanes_of(t->format, v->keys)};
 }
@@ -182,7 +184,7 @@ static void add_biases(const struct task *t, const struct scratch *s, const stru
     if (!shape->bias && !shape->key_bias && (!shape->causal || last <= v->query + 1))
         return;
     for (size_t k = v->first; k < last; k++) {
-        float *row = s->scores[v->index % (t->lag + 1)] + (k - v->first) * n;
+        float *row = s->scores[v->buffer] + (k - v->first) * n;
         for (size_t i = 0; shape->bias && i < count; i++)
             row[i] += shape->bias[(block->a * shape->queries + v->query + i) * shape->keys + k];
         for (size_t i = 0; shape->key_bias && i < count; i++)
@@ -195,7 +197,7 @@ static void add_biases(const struct task *t, const struct scratch *s, const stru
 /* O = O rescale + what the visit's tile adds. */
 static void add_values(const struct task *t, const struct scratch *s, const struct visit *v) {
     if (v->first > 0)
-        t->kernels->scale_and_add(sums_of(t, s, v), s->rescale[v->index % (t->lag + 1)], s->added,
+        t->kernels->scale_and_add(sums_of(t, s, v), s->rescale[v->buffer], s->added,
                                   t->s->head_dim);
 }
 
