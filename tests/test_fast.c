@@ -79,8 +79,10 @@ static void linear_case(size_t M, size_t N, size_t K, enum dtype dtype) {
 static void linear_layers(void **state) {
     (void)state;
     static const size_t sizes[][3] = {
-        {1, 1, 1},     {1, 33, 5},   {2, 7, 641},  {3, 64, 1300},  {14, 32, 640},  {15, 33, 17},
-        {29, 65, 643}, {77, 95, 40}, {150, 3, 48}, {150, 470, 90}, {1100, 40, 20}, {500, 440, 645}};
+        {1, 1, 1},       {1, 33, 5},      {2, 7, 641},  {3, 64, 1300}, {14, 32, 640},
+        {15, 33, 17},    {29, 65, 643},   {77, 95, 40}, {150, 3, 48},  {150, 470, 90},
+        {1100, 40, 20},  {500, 440, 645}, {9, 31, 32},  {77, 75, 672}, {100, 40, 64},
+        {160, 33, 1312}, {161, 33, 64}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         linear_case(sizes[i][0], sizes[i][1], sizes[i][2], DTYPE_F32);
         linear_case(sizes[i][0], sizes[i][1], sizes[i][2], DTYPE_BF16);

@@ -101,6 +101,71 @@ static void some_rows(float *c, size_t ldc, const float *a, const float *b, size
     }
 EACH_TILE
 
+/* ---- few rows -------------------------------------------------------------------------------- */
+
+/* 16 rows of w meet V times 16 columns: registers 0 to 4 hold the sums, 5 a tile of w, 6 and 7 take
+ * turns with x. V is a constant in every call. */
+static inline void multiply_few(float *c, const float *w, size_t ldw, const float *x, size_t K,
+                                bool add, const float *ahead, size_t V) {
+    const size_t row = V * ROW_BYTES, w_row = ldw * sizeof *w;
+    finish_writing();
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    if (add) {
+        _tile_loadd(0, c, row);
+        if (V > 1)
+            _tile_loadd(1, c + LANES, row);
+        if (V > 2)
+            _tile_loadd(2, c + 2 * LANES, row);
+        if (V > 3)
+            _tile_loadd(3, c + 3 * LANES, row);
+        if (V > 4)
+            _tile_loadd(4, c + 4 * LANES, row);
+    }
+    for (size_t k = 0; k < K; k += LANES, x += V * LANES * LANES) {
+        for (size_t i = 0; ahead && i < LANES; i++)
+            __builtin_prefetch(ahead + i * ldw + k, 0, 3);
+        _tile_loadd(5, w + k, w_row);
+        _tile_loadd(6, x, row);
+        _tile_dpbf16ps(0, 5, 6);
+        if (V > 1) {
+            _tile_loadd(7, x + LANES, row);
+            _tile_dpbf16ps(1, 5, 7);
+        }
+        if (V > 2) {
+            _tile_loadd(6, x + 2 * LANES, row);
+            _tile_dpbf16ps(2, 5, 6);
+        }
+        if (V > 3) {
+            _tile_loadd(7, x + 3 * LANES, row);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+        if (V > 4) {
+            _tile_loadd(6, x + 4 * LANES, row);
+            _tile_dpbf16ps(4, 5, 6);
+        }
+    }
+    _tile_stored(0, c, row);
+    if (V > 1)
+        _tile_stored(1, c + LANES, row);
+    if (V > 2)
+        _tile_stored(2, c + 2 * LANES, row);
+    if (V > 3)
+        _tile_stored(3, c + 3 * LANES, row);
+    if (V > 4)
+        _tile_stored(4, c + 4 * LANES, row);
+}
+
+#define FEW_SUMS(V)                                                                                    static void few_##V(float *c, const float *w, size_t ldw, const float *x, size_t K, bool add,                          const float *ahead) {                                                              multiply_few(c, w, ldw, x, K, add, ahead, V);                                                  }
+FEW_SUMS(1)
+FEW_SUMS(2)
+FEW_SUMS(3)
+FEW_SUMS(4)
+FEW_SUMS(5)
+
 /* ---- windows --------------------------------------------------------------------------------- */
 
 /* x sigmoid(x) to 1e-4, a twentieth of what rounding to bf16 costs. */
@@ -285,6 +350,10 @@ const struct products products_amx = {
     .rows = ROWS,
     .group = 1,
     .tile = {TILES},
+    .few_tile = {NULL, few_1, few_2, few_3, few_4, few_5},
+    .few = LANES,
+    .vectors = FEW_VECTORS,
+    .vector = LANES,
     .window_tile = windows,
     .planes = planes,
     .right_windows = right_windows,

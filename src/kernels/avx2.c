@@ -6,11 +6,13 @@
 #include <math.h>
 #include <string.h>
 
-#define TABLE kernels_avx2
-#define NAME  "avx2"
-#define LANES 8
-#define ROWS  6
-#define GROUP 16
+#define TABLE   kernels_avx2
+#define NAME    "avx2"
+#define LANES   8
+#define ROWS    6
+#define FEW     6
+#define VECTORS 2
+#define GROUP   16
 
 typedef __m256 vec;
 

@@ -7,10 +7,12 @@
 #include <math.h>
 #include <string.h>
 
-#define TABLE kernels_avx512
-#define NAME  "avx512"
-#define ROWS  14
-#define GROUP 1
+#define TABLE   kernels_avx512
+#define NAME    "avx512"
+#define ROWS    14
+#define FEW     5
+#define VECTORS 5
+#define GROUP   1
 
 #include "kernels/simd.inc"
 #endif

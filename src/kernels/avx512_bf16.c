@@ -9,6 +9,8 @@
 #include <string.h>
 
 #define ROWS      14
+#define FEW       5
+#define VECTORS   5
 #define LANE_STEP 1
 
 #include "kernels/bf16.inc"
@@ -20,6 +22,8 @@ static inline vec v_product(vec a, vec b, vec c) {
 }
 
 #include "kernels/tile.inc"
+
+#include "kernels/few.inc"
 
 /* ---- Winograd's transforms ------------------------------------------------------------------- */
 
@@ -108,6 +112,10 @@ const struct products products_avx512_bf16 = {
     .rows = ROWS,
     .group = 1,
     .tile = {TILES},
+    .few_tile = {SUMS_OF_FEW},
+    .few = FEW,
+    .vectors = VECTORS,
+    .vector = LANES,
     .left_rows = left_rows,
     .right_rows = right_rows,
     .left_columns = left_columns,

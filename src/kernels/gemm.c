@@ -80,9 +80,7 @@ static double grid_cost(size_t row_blocks, size_t column_blocks, size_t rows, si
     return rounds * (m * n / speed + 4.0 * m + PACK_COST * n);
 }
 
-/* Channels per step: even steps of up to `depth` lanes, none of them empty, for a matrix; as many as
- * fit with all taps for a window (32 for 3x3 in f32: two whole cache lines of each pixel). */
-static size_t step_channels(size_t C, size_t taps, const struct products *format) {
+size_t step_channels(size_t C, size_t taps, const struct products *format) {
     const size_t most = format->per_lane * format->depth / (taps * format->pieces);
     const size_t whole = round_up(LINE, format->lane_step * format->per_lane);
     if (taps == 1)
@@ -129,12 +127,10 @@ static struct blocking choose_blocking(const struct product *p, const struct ker
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* Whether n channels of the rows of a matrix's weights are lanes of the operands as they lie. */
-static bool holds_lanes(const struct job *job, size_t n) {
-    const struct tensor *w = job->p->weight;
-    return w->dtype == DTYPE_BF16 && job->format->per_lane == 2 && job->p->taps == 1 &&
-           job->p->C % 2 == 0 && n == 2 * lanes_of(job->format, n) &&
-           (uintptr_t)w->data % sizeof(float) == 0;
+bool holds_lanes(const struct products *format, const struct product *p, size_t n) {
+    return p->weight->dtype == DTYPE_BF16 && format->per_lane == 2 && p->taps == 1 &&
+           p->C % 2 == 0 && n == 2 * lanes_of(format, n) &&
+           (uintptr_t)p->weight->data % sizeof(float) == 0;
 }
 
 void transpose_window(const struct kernels *kn, float *out, const float *w, size_t ld, size_t count,
@@ -171,7 +167,7 @@ static void pack_panel(const struct job *job, const struct scratch *s, float *pa
     const size_t K = t->n * p->taps, stride = p->C * p->taps, from = j * stride + t->c * p->taps;
     const float *rows = s->wide;
     size_t ld = K;
-    if (holds_lanes(job, t->n)) {
+    if (holds_lanes(job->format, p, t->n)) {
         kn->transpose(panel, kn->columns, NULL, (const float *)w->data + from / 2, stride / 2,
                       count, K / 2);
         return;
@@ -305,6 +301,10 @@ void multiply(dl_context *cx, const struct product *p) {
     double work = (double)p->M * (double)p->N * (double)(p->C * p->taps);
     struct job job = {.p = p, .kernels = cx->kernels};
     job.format = p->taps == 1 ? matrix_products_of(cx) : products_of(cx);
+    if (is_few_rows(p, job.format)) {
+        multiply_few_rows(cx, p, job.format);
+        return;
+    }
     job.grid = choose_blocking(p, cx->kernels, job.format, (size_t)threads_for(cx, work));
     run_tasks(cx, &(struct task_loop){.job = &job,
                                       .enter = job.format->enter,
@@ -346,6 +346,7 @@ void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w,
                                    .weight = w,
                                    .ep = ep,
                                    .locate = locate_rows,
-                                   .source = &matrix});
+                                   .source = &matrix,
+                                   .rows = x});
     pages_done(cx, w);
 }

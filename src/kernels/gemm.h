@@ -18,9 +18,21 @@ struct product {
      * where the window lies on padding. A convolution so needs no matrix of its windows. */
     void (*locate)(const void *source, size_t first, size_t rows, const float **at);
     const void *source;
+    const float *rows; /* of a matrix: x itself, (M,C) */
 };
 
 void multiply(dl_context *cx, const struct product *p);
+
+/* The same for few rows of a matrix (few_rows.c), and whether they are that. */
+bool is_few_rows(const struct product *p, const struct products *format);
+void multiply_few_rows(dl_context *cx, const struct product *p, const struct products *format);
+
+/* Channels per step: even steps of up to `depth` lanes, none of them empty, for a matrix; as many
+ * as fit with all taps for a window (32 for 3x3 in f32: two whole cache lines of each pixel). */
+size_t step_channels(size_t C, size_t taps, const struct products *format);
+
+/* Whether n channels of the rows of a matrix's weights are lanes of the operands as they lie. */
+bool holds_lanes(const struct products *format, const struct product *p, size_t n);
 
 /* Whether weights are read as they lie; others are widened, or moved, row by row. */
 static inline bool weights_in_place(const struct tensor *w) {
@@ -42,9 +54,9 @@ static inline void widen_rows(const struct kernels *kn, float *out, const struct
 void transpose_window(const struct kernels *kn, float *out, const float *w, size_t ld, size_t count,
                       size_t n, size_t taps);
 
-/* A panel of the right operand of windows, (taps, lanes of n, columns), from `count` rows of w (n, taps;
- * ld apart): what is packed tap by tap lies channel by channel. window: scratch (taps, n, columns)
- * for formats that have right_columns. */
+/* A panel of the right operand of windows, (taps, lanes of n, columns), from `count` rows of w (n,
+ * taps; ld apart): what is packed tap by tap lies channel by channel. window: scratch (taps, n,
+ * columns) for formats that have right_columns. */
 void pack_window(const struct kernels *kn, const struct products *format, float *panel,
                  float *window, const float *w, size_t ld, size_t count, size_t n, size_t taps);
 

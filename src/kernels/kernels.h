@@ -1,12 +1,12 @@
 /* The table of functions of one instruction set, and its choice.
  *
  * Everything that is worth vector code is here, as small functions over contiguous rows; what they
- * are combined to (ops.h) is written once, in plain C, for all instruction sets: gemm.c, conv.c,
- * attention.c, norm.c, elementwise.c. ref.c defines each function in C99; simd.inc writes them over
- * a few vector functions, and avx2.c, avx512.c and neon.c give these. Products have tables of their
- * own for other formats than f32: bf16.c defines them, avx512_bf16.c and amx.c are fast; amx_f32.c
- * makes f32 of bf16. Only files named after an instruction set are compiled for more than the base
- * architecture.
+ * are combined to (ops.h) is written once, in plain C, for all instruction sets: gemm.c,
+ * few_rows.c, conv.c, attention.c, norm.c, elementwise.c. ref.c defines each function in C99;
+ * simd.inc writes them over a few vector functions, and avx2.c, avx512.c and neon.c give these.
+ * Products have tables of their own for other formats than f32: bf16.c defines them, avx512_bf16.c
+ * and amx.c are fast; amx_f32.c makes f32 of bf16. Only files named after an instruction set are
+ * compiled for more than the base architecture.
  *
  * Equal bits. An element's value never depends on where in a row, panel or tile it stands: partial
  * vectors go through the same instructions as full ones. So results depend neither on the number
@@ -30,10 +30,17 @@ enum {
 };
 
 /* c (R, columns) = a (R,K) b (K, columns), or += with `add`. R is fixed per function; rows of a lie
- * LEFT_STRIDE apart, rows of b are contiguous, rows of c lie ldc apart. K lanes <= BLOCK_K. Of a, rows up to the
- * next multiple of lane_step must be there to be read, whatever they hold. */
+ * LEFT_STRIDE apart, rows of b are contiguous, rows of c lie ldc apart. K lanes <= BLOCK_K. Of a,
+ * rows up to the next multiple of lane_step must be there to be read, whatever they hold. */
 typedef void tile_function(float *c, size_t ldc, const float *a, const float *b, size_t K,
                            bool add);
+
+/* The same with few rows (few_rows.c): c (few, columns) = w (few, K lanes; ldw apart) x (K,
+ * columns), or += with `add`; c and x contiguous. The columns are V vectors; `few` and V are fixed
+ * per function. `ahead`: rows like w that come next, to be asked for; or NULL. */
+enum { FEW_VECTORS = 5 };
+typedef void few_function(float *c, const float *w, size_t ldw, const float *x, size_t K, bool add,
+                          const float *ahead);
 
 /* Sums of windows, c (16 parts, columns) = or += with `add`, for `parts` times 16 outputs:
  *
@@ -102,13 +109,15 @@ struct products {
     size_t depth;     /* lanes of a step over k, at most BLOCK_K */
     size_t rows;      /* of the register tile; its columns are those of the table */
     size_t group;     /* row panels that a packed right panel meets in the innermost cache */
-    tile_function *tile[TILE_ROWS_MAX + 1]; /* tile[R] computes R rows */
+    tile_function *tile[TILE_ROWS_MAX + 1];  /* tile[R] computes R rows */
+    few_function *few_tile[FEW_VECTORS + 1]; /* by V; not where few is 0 */
+    size_t few, vectors, vector;         /* rows of w there, the most of V, columns of a vector */
     window_function *const *window_tile; /* (WINDOW_PARTS + 1) by parts; NULL: there are none */
     plane_function *planes;
 
-    /* A plane of windows' weights as they lie in a bf16 file, w (rows, n, 9; ld numbers apart), n even
-     * and at most a plane's, rows at most the table's columns, to the right operand (9, 16 lanes,
-     * columns), zeros for what is missing. */
+    /* A plane of windows' weights as they lie in a bf16 file, w (rows, n, 9; ld numbers apart), n
+     * even and at most a plane's, rows at most the table's columns, to the right operand (9, 16
+     * lanes, columns), zeros for what is missing. */
     void (*right_windows)(float *out, const uint16_t *w, size_t ld, size_t rows, size_t n);
 
     /* What a thread calls before and after its tiles; NULL: nothing. */
@@ -206,10 +215,10 @@ struct kernels {
  * no such table or the processor lacks the instructions. */
 const struct kernels *kernels_choose(const char *name);
 
-/* Products in bf16 beside the table that kernels_choose gives for that name: NULL where the processor
- * has no instructions for them, and without a name where they are not faster than f32's. "amx" is
- * the table "avx512" with products by AMX, which that name itself leaves out. "ref" has them on
- * every machine, in plain C. */
+/* Products in bf16 beside the table that kernels_choose gives for that name: NULL where the
+ * processor has no instructions for them, and without a name where they are not faster than f32's.
+ * "amx" is the table "avx512" with products by AMX, which that name itself leaves out. "ref" has
+ * them on every machine, in plain C. */
 const struct products *products_bf16(const char *name);
 
 /* What products of matrices and attention are made with in f32, where something is faster than the

@@ -6,11 +6,13 @@
 #include <math.h>
 #include <string.h>
 
-#define TABLE kernels_neon
-#define NAME  "neon"
-#define LANES 4
-#define ROWS  12
-#define GROUP 8
+#define TABLE   kernels_neon
+#define NAME    "neon"
+#define LANES   4
+#define ROWS    12
+#define FEW     4
+#define VECTORS 5
+#define GROUP   8
 
 typedef float32x4_t vec;
 
