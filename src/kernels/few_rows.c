@@ -197,12 +197,14 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     s->turned = floats(cx, job->columns * BLOCK);
 }
 
-/* Fewer rows fill too little of a vector, more too much of the second cache. Weights that would
- * have to be narrowed are as fast in gemm.c's panels, and a sum of pieces would be rounded in
- * another order (bench/README.md, "Texts"). */
+/* Fewer rows fill too little of a vector, and what is too large for the second cache comes from
+ * beyond it for each few rows of w. Weights that would have to be narrowed are as fast in gemm.c's
+ * panels, and a sum of pieces would be rounded in another order (bench/README.md, "Texts"). */
 bool is_few_rows(const struct product *p, const struct products *format) {
-    enum { LEAST = 9, MOST = 160 };
+    enum { LEAST = 9, MOST = 160, SECOND_CACHE = 1 << 20 };
     return p->rows && p->M >= LEAST && p->M <= MOST && format->few &&
+           round_up(p->M, format->vector) * lanes_of(format, p->C) <=
+               SECOND_CACHE / sizeof *p->rows &&
            (format->per_lane == 1 || lie_ready(format, p));
 }
 
