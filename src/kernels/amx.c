@@ -159,7 +159,11 @@ static inline void multiply_few(float *c, const float *w, size_t ldw, const floa
         _tile_stored(4, c + 4 * LANES, row);
 }
 
-#define FEW_SUMS(V)                                                                                    static void few_##V(float *c, const float *w, size_t ldw, const float *x, size_t K, bool add,                          const float *ahead) {                                                              multiply_few(c, w, ldw, x, K, add, ahead, V);                                                  }
+#define FEW_SUMS(V)                                                                                \
+    static void few_##V(float *c, const float *w, size_t ldw, const float *x, size_t K, bool add,  \
+                        const float *ahead) {                                                      \
+        multiply_few(c, w, ldw, x, K, add, ahead, V);                                              \
+    }
 FEW_SUMS(1)
 FEW_SUMS(2)
 FEW_SUMS(3)
