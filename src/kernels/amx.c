@@ -103,11 +103,25 @@ EACH_TILE
 
 /* ---- few rows -------------------------------------------------------------------------------- */
 
-/* 16 rows of w meet V times 16 columns: registers 0 to 4 hold the sums, 5 a tile of w, 6 and 7 take
- * turns with x. V is a constant in every call. */
+/* Register n holds the sums of columns 16 n to 16 n + 15, if there are so many. */
+#define EACH_SUM(f) f(0) f(1) f(2) f(3) f(4)
+#define LOAD_SUM(n)                                                                                \
+    if (V > n)                                                                                     \
+        _tile_loadd(n, c + n * LANES, row);
+#define STORE_SUM(n)                                                                               \
+    if (V > n)                                                                                     \
+        _tile_stored(n, c + n * LANES, row);
+#define ADD_PRODUCT(n, b)                                                                          \
+    if (V > n) {                                                                                   \
+        _tile_loadd(b, x + n * LANES, row);                                                        \
+        _tile_dpbf16ps(n, 5, b);                                                                   \
+    }
+
+/* 16 rows of w meet V times 16 columns: register 5 holds a tile of w, 6 and 7 take turns with x. V
+ * is a constant in every call. */
 static inline void multiply_few(float *c, const float *w, size_t ldw, const float *x, size_t K,
                                 bool add, const float *ahead, size_t V) {
-    const size_t row = V * ROW_BYTES, w_row = ldw * sizeof *w;
+    const size_t row = V * ROW_BYTES;
     finish_writing();
     _tile_zero(0);
     _tile_zero(1);
@@ -115,48 +129,19 @@ static inline void multiply_few(float *c, const float *w, size_t ldw, const floa
     _tile_zero(3);
     _tile_zero(4);
     if (add) {
-        _tile_loadd(0, c, row);
-        if (V > 1)
-            _tile_loadd(1, c + LANES, row);
-        if (V > 2)
-            _tile_loadd(2, c + 2 * LANES, row);
-        if (V > 3)
-            _tile_loadd(3, c + 3 * LANES, row);
-        if (V > 4)
-            _tile_loadd(4, c + 4 * LANES, row);
+        EACH_SUM(LOAD_SUM)
     }
     for (size_t k = 0; k < K; k += LANES, x += V * LANES * LANES) {
         for (size_t i = 0; ahead && i < LANES; i++)
             __builtin_prefetch(ahead + i * ldw + k, 0, 3);
-        _tile_loadd(5, w + k, w_row);
-        _tile_loadd(6, x, row);
-        _tile_dpbf16ps(0, 5, 6);
-        if (V > 1) {
-            _tile_loadd(7, x + LANES, row);
-            _tile_dpbf16ps(1, 5, 7);
-        }
-        if (V > 2) {
-            _tile_loadd(6, x + 2 * LANES, row);
-            _tile_dpbf16ps(2, 5, 6);
-        }
-        if (V > 3) {
-            _tile_loadd(7, x + 3 * LANES, row);
-            _tile_dpbf16ps(3, 5, 7);
-        }
-        if (V > 4) {
-            _tile_loadd(6, x + 4 * LANES, row);
-            _tile_dpbf16ps(4, 5, 6);
-        }
+        _tile_loadd(5, w + k, ldw * sizeof *w);
+        ADD_PRODUCT(0, 6)
+        ADD_PRODUCT(1, 7)
+        ADD_PRODUCT(2, 6)
+        ADD_PRODUCT(3, 7)
+        ADD_PRODUCT(4, 6)
     }
-    _tile_stored(0, c, row);
-    if (V > 1)
-        _tile_stored(1, c + LANES, row);
-    if (V > 2)
-        _tile_stored(2, c + 2 * LANES, row);
-    if (V > 3)
-        _tile_stored(3, c + 3 * LANES, row);
-    if (V > 4)
-        _tile_stored(4, c + 4 * LANES, row);
+    EACH_SUM(STORE_SUM)
 }
 
 #define FEW_SUMS(V)                                                                                \
