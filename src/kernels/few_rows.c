@@ -150,9 +150,7 @@ static void multiply_rows(const struct job *job, const struct scratch *s, size_t
 /* Outputs [j, j + count) of all rows; behind them come `next` others. */
 static void multiply_block(const struct job *job, const struct scratch *s, size_t j, size_t count,
                            size_t next) {
-    static const struct epilogue none;
     const struct product *p = job->p;
-    const struct epilogue *ep = p->ep ? p->ep : &none;
     const size_t few = job->format->few;
     for (size_t i = 0, n; i < count; i += n) {
         n = min(few, count - i);
@@ -160,11 +158,10 @@ static void multiply_block(const struct job *job, const struct scratch *s, size_
     }
     for (size_t m = 0, columns; m < p->M; m += columns) {
         columns = panel_columns(job, m);
-        const size_t rows = min(columns, p->M - m), at = m * p->N + j;
+        const size_t rows = min(columns, p->M - m);
         job->kernels->transpose(s->turned, BLOCK, NULL, s->sum + BLOCK * m, columns, count, rows);
-        job->kernels->finish(p->y + at, p->N, s->turned, BLOCK, ep->bias ? ep->bias + j : NULL,
-                             ep->factor ? ep->factor + at : NULL,
-                             ep->residual ? ep->residual + at : NULL, rows, count, ep->act);
+        finish_part(job->kernels, p->y, p->N, m * p->N + j, j, s->turned, BLOCK, p->ep, rows,
+                    count);
     }
 }
 
@@ -187,11 +184,8 @@ static void take_scratch(dl_context *cx, const void *of, void *scratch) {
     const struct job *job = of;
     struct scratch *s = scratch;
     const struct product *p = job->p;
-    size_t lanes = 0; /* of all steps */
-    for (size_t c = 0; c < p->C; c += job->chunk)
-        lanes += lanes_of(job->format, min(job->chunk, p->C - c));
     s->packed = false;
-    s->right = floats(cx, lanes * job->all);
+    s->right = floats(cx, lanes_of(job->format, p->C) * job->all); /* steps are whole lane_steps */
     s->left = floats(cx, job->format->few * lanes_of(job->format, job->chunk));
     s->sum = floats(cx, BLOCK * job->all);
     s->turned = floats(cx, job->columns * BLOCK);

@@ -216,10 +216,8 @@ static void fetch_rows(const struct job *job, const struct scratch *s, size_t ro
  * last step the epilogue follows. */
 static void multiply_tile(const struct job *job, const struct scratch *s, const struct step *t,
                           size_t i, size_t count, size_t j, const float *left, const float *right) {
-    static const struct epilogue none;
     const struct product *p = job->p;
     const struct kernels *kn = job->kernels;
-    const struct epilogue *ep = p->ep ? p->ep : &none;
     size_t K = p->taps * lanes_of(job->format, t->n);
     const bool once = t->n == p->C; /* sums do not wait for another step */
     const size_t ldc = once ? kn->columns : round_up(t->last - t->first, kn->columns);
@@ -227,10 +225,8 @@ static void multiply_tile(const struct job *job, const struct scratch *s, const 
     job->format->tile[count](sum, ldc, left, right + (j - t->first) * K, K, t->c > 0);
     if (t->c + t->n < p->C)
         return;
-    size_t at = (t->m + i) * p->N + j;
-    kn->finish(p->y + at, p->N, sum, ldc, ep->bias ? ep->bias + j : NULL,
-               ep->factor ? ep->factor + at : NULL, ep->residual ? ep->residual + at : NULL, count,
-               min(kn->columns, t->last - j), ep->act);
+    finish_part(kn, p->y, p->N, (t->m + i) * p->N + j, j, sum, ldc, p->ep, count,
+                min(kn->columns, t->last - j));
 }
 
 static void multiply_step(const struct job *job, const struct scratch *s, const float *right,
@@ -251,6 +247,14 @@ static void multiply_step(const struct job *job, const struct scratch *s, const 
     }
 }
 
+/* Where the block's rows lie. */
+static void locate_rows(const struct product *p, size_t first, size_t rows, const float **at) {
+    if (p->locate)
+        p->locate(p->source, first, rows, at);
+    for (size_t i = 0; !p->locate && i < rows; i++)
+        at[i] = p->rows + (first + i) * p->C;
+}
+
 static void multiply_block(const void *of, void *scratch, size_t index) {
     const struct job *job = of;
     struct scratch *s = scratch;
@@ -264,7 +268,7 @@ static void multiply_block(const void *of, void *scratch, size_t index) {
                      .last = (column + 1) * panels / g->column_blocks * columns};
     t.rows = (row + 1) * p->M / g->row_blocks - t.m;
     t.last = min(t.last, p->N);
-    p->locate(p->source, t.m, t.rows, s->at);
+    locate_rows(p, t.m, t.rows, s->at);
     for (; t.c < p->C; t.c += g->chunk) {
         t.n = min(g->chunk, p->C - t.c);
         if (s->kept != column + 1)
@@ -316,21 +320,8 @@ void multiply(dl_context *cx, const struct product *p) {
                                       .run = multiply_block});
 }
 
-/* Row m of a matrix. */
-struct matrix {
-    const float *x;
-    size_t K;
-};
-
-static void locate_rows(const void *source, size_t first, size_t rows, const float **at) {
-    const struct matrix *matrix = source;
-    for (size_t i = 0; i < rows; i++)
-        at[i] = matrix->x + (first + i) * matrix->K;
-}
-
 void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w, size_t M,
                const struct epilogue *ep) {
-    struct matrix matrix = {x, w->shape[1]};
     op_note(cx, &(struct op_call){.kind = OP_LINEAR,
                                   .M = M,
                                   .N = w->shape[0],
@@ -345,8 +336,6 @@ void op_linear(dl_context *cx, float *y, const float *x, const struct tensor *w,
                                    .taps = 1,
                                    .weight = w,
                                    .ep = ep,
-                                   .locate = locate_rows,
-                                   .source = &matrix,
                                    .rows = x});
     pages_done(cx, w);
 }

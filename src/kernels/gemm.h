@@ -14,11 +14,12 @@ struct product {
     const struct tensor *weight; /* (N,C,taps) */
     const struct epilogue *ep;   /* may be NULL */
 
+    const float *rows; /* (M,C), of a matrix; or NULL and: */
+
     /* The row source: at[i*taps + t] = where the C channels of row first+i under tap t lie, NULL
      * where the window lies on padding. A convolution so needs no matrix of its windows. */
     void (*locate)(const void *source, size_t first, size_t rows, const float **at);
     const void *source;
-    const float *rows; /* of a matrix: x itself, (M,C) */
 };
 
 void multiply(dl_context *cx, const struct product *p);

@@ -235,6 +235,19 @@ static inline const struct products *matrix_products_of(const dl_context *cx) {
     return !cx->fast && cx->matrices ? cx->matrices : products_of(cx);
 }
 
+/* finish for a part of y: rows ldy apart, its first element number `at` of y and in column j; what
+ * the epilogue has is that of all of y. ep may be NULL. */
+static inline void finish_part(const struct kernels *kn, float *y, size_t ldy, size_t at, size_t j,
+                               const float *c, size_t ldc, const struct epilogue *ep, size_t rows,
+                               size_t n) {
+    static const struct epilogue none;
+    if (!ep)
+        ep = &none;
+    kn->finish(y + at, ldy, c, ldc, ep->bias ? ep->bias + j : NULL,
+               ep->factor ? ep->factor + at : NULL, ep->residual ? ep->residual + at : NULL, rows,
+               n, ep->act);
+}
+
 static inline size_t lanes_of(const struct products *products, size_t n) {
     return products->pieces * round_up(ceil_div(n, products->per_lane), products->lane_step);
 }

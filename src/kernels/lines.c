@@ -283,15 +283,10 @@ static size_t output_at(const struct job *job, const struct block *k, size_t pha
 
 /* What becomes of the sums of 16 outputs that lie at `at` and of the panel of column j. */
 static void finish(const struct job *job, const float *sum, size_t at, size_t j) {
-    static const struct epilogue none;
     const struct conv3x3 *p = job->p;
-    const struct epilogue *ep = p->ep ? p->ep : &none;
     const size_t columns = job->kernels->columns, next = p->twice ? 2 * p->N : p->N;
-    at += j;
-    job->kernels->finish(p->y + at, next, sum, columns, ep->bias ? ep->bias + j : NULL,
-                         ep->factor ? ep->factor + at : NULL,
-                         ep->residual ? ep->residual + at : NULL, job->format->lane_step,
-                         min(columns, p->N - j), ep->act);
+    finish_part(job->kernels, p->y, next, at + j, j, sum, columns, p->ep, job->format->lane_step,
+                min(columns, p->N - j));
 }
 
 /* Asks the memory for the lines of y that these sums go to: a store that misses would hold up the

@@ -212,11 +212,9 @@ static void transform_weights(const struct job *job, const struct scratch *s, si
 /* y of the block's tiles and the panel of column j from their M. */
 static void transform_outputs(const struct job *job, const float *M, const struct block *k,
                               size_t j) {
-    static const struct epilogue none;
     const struct conv3x3 *p = job->p;
     const struct kernels *kn = job->kernels;
     const struct grid *g = &job->grid;
-    const struct epilogue *ep = p->ep ? p->ep : &none;
     float Y[SIDE * SIDE * TILE_COLUMNS_MAX];
     for (size_t t = 0; t < k->tiles; t++) {
         size_t tile = k->first + t, b = tile / (g->down * g->across);
@@ -224,10 +222,8 @@ static void transform_outputs(const struct job *job, const float *M, const struc
         kn->winograd_output(Y, M + t * kn->columns, g->M_stride);
         for (size_t r = 0; r < SIDE && i + r < p->out_H; r++) {
             size_t at = ((b * p->out_H + i + r) * p->out_W + x) * p->N + j;
-            kn->finish(p->y + at, p->N, Y + r * SIDE * kn->columns, kn->columns,
-                       ep->bias ? ep->bias + j : NULL, ep->factor ? ep->factor + at : NULL,
-                       ep->residual ? ep->residual + at : NULL,
-                       min(SIDE, p->out_W - x), min(kn->columns, p->N - j), ep->act);
+            finish_part(kn, p->y, p->N, at, j, Y + r * SIDE * kn->columns, kn->columns, p->ep,
+                        min(SIDE, p->out_W - x), min(kn->columns, p->N - j));
         }
     }
 }
